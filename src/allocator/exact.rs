@@ -1,0 +1,70 @@
+use std::time::Instant;
+
+use socket2::Type;
+
+use super::PortAllocator;
+use super::search::refusal;
+use crate::claims::Claim;
+use crate::error::{Error, Result};
+use crate::event::PortEvent;
+use crate::held::{HeldPort, Leg, Unbound};
+use crate::holder;
+use crate::imp;
+use crate::range::Port;
+
+impl PortAllocator {
+    /// Exactly this number, whatever the range and the exclusions say.
+    ///
+    /// Connections that were closed a moment ago (TIME_WAIT) do not keep it away, as long as the system can tell
+    /// that nothing else is on the number.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] names who has it, or when to retry; [`Error::InvalidPort`] for 0;
+    /// [`Error::PermissionDenied`] for a privileged number without the right to it; else as
+    /// [`acquire`](Self::acquire).
+    pub fn acquire_exact(&self, port: u16) -> Result<HeldPort> {
+        let started = Instant::now();
+        let legs = Port::new(port).and_then(|port| self.bind_exactly(port.get()));
+        let (claim, legs) = legs.inspect_err(|_| self.recorder.failed())?;
+        let took = started.elapsed();
+        self.recorder.acquired(port, 1, took);
+        PortEvent::Acquired { port, attempts: 1, took }.emit();
+        Ok(HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first))
+    }
+
+    fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
+        let specs = self.config.host.legs(Type::STREAM);
+        let claim = Claim::take(port).ok_or_else(|| holder::in_use(port, Type::STREAM))?;
+        let bound = match Unbound::new(&specs).bind(port) {
+            Err(e) if imp::is_busy(&e) => {
+                self.recorder.searched(1, 1);
+                return Ok((claim, bind_over_closed_connections(port, &mut Unbound::with_reuse(&specs))?));
+            }
+            bound => bound,
+        };
+        self.recorder.searched(1, 0);
+        Ok((claim, bound.map_err(|e| refusal(Some(port), "bind", e))?))
+    }
+}
+
+/// Holds a number on which nothing but closed connections is left: with SO_REUSEADDR they are no obstacle.
+///
+/// Somebody else may do the same at the same instant, since both sides have the option then. So it is switched
+/// off first, and then nobody else may be there; where that cannot be told, the number stays in use.
+fn bind_over_closed_connections(port: u16, unbound: &mut Unbound) -> Result<Vec<Leg>> {
+    let in_use = || holder::in_use(port, Type::STREAM);
+    let legs = match unbound.bind(port) {
+        Ok(legs) => legs,
+        Err(e) if imp::is_busy(&e) => return Err(in_use()),
+        Err(e) => return Err(refusal(Some(port), "bind", e)),
+    };
+    let sockets: Vec<_> = legs.iter().filter_map(Leg::socket).collect();
+    for socket in &sockets {
+        imp::set_reuse(socket, false).map_err(Error::system(port, "reset SO_REUSEADDR on"))?;
+    }
+    if holder::is_shared(&sockets) == Some(false) {
+        return Ok(legs);
+    }
+    drop(legs); // before the look at who is there
+    Err(in_use())
+}

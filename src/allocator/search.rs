@@ -1,0 +1,198 @@
+//! The one loop that finds a number.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::time::Instant;
+
+use socket2::Type;
+
+use super::PortAllocator;
+use crate::claims::{Claim, Cursor};
+use crate::error::{Error, Result};
+use crate::event::PortEvent;
+use crate::held::{HeldPort, Leg, Unbound};
+use crate::holder;
+use crate::imp;
+use crate::range::{Numbers, default_numbers};
+
+/// Numbers asked of the kernel before giving up: it gives free ones, so one or two will do.
+const KERNEL_ATTEMPTS: usize = 100;
+
+/// Where numbers come from.
+#[derive(Debug)]
+pub(super) enum Pool {
+    Range {
+        numbers: Numbers,
+        cursor: Cursor,
+    },
+    /// The kernel picks, as for `bind(0)`.
+    Kernel,
+}
+
+impl Pool {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Range { numbers, .. } => numbers.len(),
+            Self::Kernel => usize::from(u16::MAX),
+        }
+    }
+
+    fn bounds(&self) -> RangeInclusive<u16> {
+        match self {
+            Self::Range { numbers, .. } => numbers.nth(0)..=numbers.nth(numbers.len() - 1),
+            Self::Kernel => 1..=u16::MAX,
+        }
+    }
+}
+
+/// Why a search found nothing. Cheap: holders are looked up only when the error is final.
+#[derive(Debug)]
+pub(super) enum Miss {
+    Exhausted { tried: usize },
+    Refused { port: Option<u16>, action: &'static str, error: io::Error },
+}
+
+impl Miss {
+    /// Whether it may pass by waiting: when somebody releases a port.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Exhausted { .. } => true,
+            Self::Refused { error, .. } => imp::is_out_of_files(error),
+        }
+    }
+}
+
+/// What a search has done so far.
+#[derive(Default)]
+struct Tally {
+    attempts: u64,
+    conflicts: u64,
+}
+
+impl PortAllocator {
+    /// Searches once.
+    pub(super) fn take(&self) -> Result<HeldPort, Miss> {
+        let started = Instant::now();
+        let mut unbound = Unbound::new(&self.config.host.legs(Type::STREAM));
+        let mut tally = Tally::default();
+        let found = match self.pool()? {
+            Pool::Range { numbers, cursor } => self.search(numbers, cursor, &mut unbound, &mut tally),
+            Pool::Kernel => self.ask_kernel(&mut unbound, &mut tally),
+        };
+        self.recorder.searched(tally.attempts, tally.conflicts);
+        let port = found?;
+        let took = started.elapsed();
+        self.recorder.acquired(port.port(), tally.attempts, took);
+        PortEvent::Acquired { port: port.port(), attempts: tally.attempts, took }.emit();
+        Ok(port)
+    }
+
+    fn search(
+        &self,
+        numbers: &Numbers,
+        cursor: &Cursor,
+        unbound: &mut Unbound,
+        tally: &mut Tally,
+    ) -> Result<HeldPort, Miss> {
+        let limit = self.config.attempts.unwrap_or(usize::MAX).min(numbers.len());
+        for place in cursor.walk(numbers.len()).take(limit) {
+            let Some(claim) = Claim::take(numbers.nth(place.index)) else { continue };
+            if let Some(port) = self.try_number(claim, unbound, tally)? {
+                cursor.pass(&place);
+                return Ok(port);
+            }
+        }
+        Err(Miss::Exhausted { tried: limit })
+    }
+
+    /// Tries to hold a claimed number; `None` if somebody has it.
+    fn try_number(
+        &self,
+        claim: Claim,
+        unbound: &mut Unbound,
+        tally: &mut Tally,
+    ) -> Result<Option<HeldPort>, Miss> {
+        let port = claim.number();
+        tally.attempts += 1;
+        match unbound.bind(port) {
+            Ok(legs) => {
+                Ok(Some(HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first)))
+            }
+            Err(e) if imp::is_busy(&e) => {
+                tally.conflicts += 1;
+                PortEvent::Busy { port }.emit();
+                Ok(None)
+            }
+            Err(error) => Err(Miss::Refused { port: Some(port), action: "bind", error }),
+        }
+    }
+
+    fn ask_kernel(&self, unbound: &mut Unbound, tally: &mut Tally) -> Result<HeldPort, Miss> {
+        let limit = self.config.attempts.unwrap_or(KERNEL_ATTEMPTS);
+        for _ in 0..limit {
+            tally.attempts += 1;
+            // The number may be taken on ::1, excluded, or claimed here while its socket is let go.
+            match unbound.bind(0) {
+                Ok(legs) => {
+                    let port = legs.first().map_or(0, Leg::port);
+                    let allowed = self.config.allows(port);
+                    if let Some(claim) = allowed.then(|| Claim::take(port)).flatten() {
+                        return Ok(HeldPort::new(
+                            claim,
+                            legs,
+                            self.recorder.clone(),
+                            self.config.release_first,
+                        ));
+                    }
+                }
+                Err(e) if imp::is_busy(&e) => {}
+                Err(error) => return Err(Miss::Refused { port: None, action: "bind any", error }),
+            }
+            tally.conflicts += 1;
+        }
+        Err(Miss::Exhausted { tried: limit })
+    }
+
+    /// The numbers to pick from, made at the first call.
+    pub(super) fn pool(&self) -> Result<&Pool, Miss> {
+        self.pool.get_or_try_init(|| {
+            let numbers = match self.config.range {
+                Some(range) => Some(Numbers::new(range)),
+                None => default_numbers().map_err(|error| Miss::Refused {
+                    port: None,
+                    action: "read the system's port range",
+                    error,
+                })?,
+            };
+            let numbers = numbers.map(|numbers| self.config.without_excluded(numbers));
+            Ok(match numbers.filter(|numbers| numbers.len() > 0) {
+                Some(numbers) => {
+                    let cursor = Cursor::new(self.config.lane.start(numbers.len()));
+                    Pool::Range { numbers, cursor }
+                }
+                None => Pool::Kernel,
+            })
+        })
+    }
+
+    /// The error of an acquisition that ended without a port.
+    pub(super) fn failed(&self, miss: Miss) -> Error {
+        self.recorder.failed();
+        match miss {
+            Miss::Exhausted { tried } => {
+                let range = self.pool.get().map_or(1..=u16::MAX, Pool::bounds);
+                PortEvent::Exhausted { range: &range, tried }.emit();
+                let holders = Box::new(holder::holders_in(&range, Type::STREAM));
+                Error::RangeExhausted { range, tried, holders }
+            }
+            Miss::Refused { port, action, error } => refusal(port, action, error),
+        }
+    }
+}
+
+pub(super) fn refusal(port: Option<u16>, action: &'static str, error: io::Error) -> Error {
+    match port {
+        Some(port) if error.kind() == io::ErrorKind::PermissionDenied => Error::PermissionDenied { port },
+        _ => holder::out_of_files(&error).unwrap_or_else(|| Error::system(port, action)(error)),
+    }
+}

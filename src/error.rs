@@ -1,0 +1,215 @@
+//! What can go wrong, each with the next step to take.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::identity::{Holder, Holders};
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a port could not be had, kept or handed over. The message names the number, the holder where it is
+/// known, and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Every number that was tried is in use.
+    #[non_exhaustive]
+    #[error(
+        "no free port in {range:?}: {tried} tried, all in use\n{holders}\
+         next: widen the range, release ports earlier, or wait for one with `acquire_within`"
+    )]
+    RangeExhausted {
+        /// Lowest and highest number of the range that was searched.
+        range: RangeInclusive<u16>,
+        /// How many numbers were looked at.
+        tried: usize,
+        /// Who is on them: this process's tests by name, others by pid and program.
+        holders: Box<Holders>,
+    },
+
+    /// The system lets this user bind no such number.
+    #[non_exhaustive]
+    #[error(
+        "port {port} may not be bound by this user: it is privileged\n\
+         next: choose a number from 1024 up, or run with CAP_NET_BIND_SERVICE"
+    )]
+    PermissionDenied {
+        /// The number.
+        port: u16,
+    },
+
+    /// Not a port number.
+    #[non_exhaustive]
+    #[error("{given:?} is no port to hold: a port is a number from 1 to 65535")]
+    InvalidPort {
+        /// What was given.
+        given: String,
+    },
+
+    /// Not a range that ports can be picked from.
+    #[non_exhaustive]
+    #[error("the port range {given} cannot be used: {reason}")]
+    InvalidRange {
+        /// The range as it was written.
+        given: String,
+        /// What is wrong with it and how to mend it.
+        reason: &'static str,
+    },
+
+    /// A number of ports that cannot be had at once.
+    #[non_exhaustive]
+    #[error("{count} ports cannot be acquired at once: ask for 1 to {available}, the numbers of the range")]
+    InvalidCount {
+        /// How many were asked for.
+        count: usize,
+        /// How many numbers there are to pick from.
+        available: usize,
+    },
+
+    /// A setting of a builder that has no meaning.
+    #[non_exhaustive]
+    #[error("the setting `{name}` cannot be used: {reason}")]
+    InvalidSetting {
+        /// The setter's name.
+        name: &'static str,
+        /// What is wrong with it and how to mend it.
+        reason: &'static str,
+    },
+
+    /// Somebody else has exactly the number that was asked for.
+    #[non_exhaustive]
+    #[error("port {port} is in use{}{}", held_by(holder.as_deref()), retry(*retry_after))]
+    InUse {
+        /// The number.
+        port: u16,
+        /// Who has it, where that can be told.
+        holder: Option<Box<Holder>>,
+        /// When only connections that were closed a moment ago are left (`TIME_WAIT`): how long until the last
+        /// of them is gone.
+        retry_after: Option<Duration>,
+    },
+
+    /// A stranger listens on a number that was lent to somebody else.
+    #[non_exhaustive]
+    #[error(
+        "port {port} was taken by a stranger while it was lent: {holder}\n\
+         next: start again on another number, or keep that program off the range"
+    )]
+    Stolen {
+        /// The number.
+        port: u16,
+        /// Who listens there.
+        holder: Box<Holder>,
+    },
+
+    /// Nobody listened in time.
+    #[non_exhaustive]
+    #[error("{node} was not ready after {waited:.1?}{}", output_of(output))]
+    NotReady {
+        /// What was waited for.
+        node: String,
+        /// How long.
+        waited: Duration,
+        /// Its last output, or what is known instead.
+        output: String,
+    },
+
+    /// The process has as many open files as it may.
+    #[non_exhaustive]
+    #[error(
+        "too many open files: this process holds {held} ports, and its limit is {} files\n\
+         next: raise the limit (`ulimit -n 20000`); a port takes two files, one for 127.0.0.1 and one for ::1",
+        limit.map_or_else(|| "an unknown number of".to_owned(), |limit| limit.to_string())
+    )]
+    TooManyOpenFiles {
+        /// Ports that this process holds.
+        held: usize,
+        /// The soft limit of open files, where it can be read.
+        limit: Option<u64>,
+    },
+
+    /// The operating system refused something that it should not.
+    #[non_exhaustive]
+    #[error("cannot {action}{}: {source}", port.map(|port| format!(" port {port}")).unwrap_or_default())]
+    System {
+        /// The port, if it is about one.
+        port: Option<u16>,
+        /// What was attempted.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid_port(given: &str) -> Self {
+        Self::InvalidPort { given: given.to_owned() }
+    }
+
+    pub(crate) fn invalid_range(given: &str, reason: &'static str) -> Self {
+        Self::InvalidRange { given: given.to_owned(), reason }
+    }
+
+    /// For `map_err`: the system refused to do `action` with `port`.
+    pub(crate) fn system(
+        port: impl Into<Option<u16>>,
+        action: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let port = port.into();
+        move |source| Self::System { port, action, source }
+    }
+}
+
+fn held_by(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(holder) if holder.is_this_process() => {
+            format!(": {holder}\nnext: release that port first, or let heldport pick a number")
+        }
+        Some(holder) => format!(": {holder}\nnext: stop that program, or let heldport pick a number"),
+        None => String::new(),
+    }
+}
+
+fn retry(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!(
+            ": only connections closed a moment ago are left on it (TIME_WAIT)\nnext: retry in {:.0} s",
+            after.as_secs_f64().ceil()
+        ),
+        None => String::new(),
+    }
+}
+
+fn output_of(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("\n{output}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn an_error_is_small_and_can_cross_threads() {
+        fn check<T: Send + Sync + 'static>() {}
+        check::<Error>();
+        assert!(size_of::<Error>() <= 64, "{} bytes", size_of::<Error>());
+    }
+
+    #[test]
+    fn the_systems_word_is_the_source() {
+        let error = Error::system(80, "bind")(io::Error::other("no such luck"));
+        assert_eq!(error.to_string(), "cannot bind port 80: no such luck");
+        assert_eq!(error.source().unwrap().to_string(), "no such luck");
+        let error = Error::system(None, "read the port range")(io::Error::other("gone"));
+        assert_eq!(error.to_string(), "cannot read the port range: gone");
+    }
+
+    #[test]
+    fn a_number_in_time_wait_says_when_to_retry() {
+        let error = Error::InUse { port: 80, holder: None, retry_after: Some(Duration::from_millis(41_200)) };
+        assert!(error.to_string().ends_with("next: retry in 42 s"), "{error}");
+    }
+}

@@ -1,0 +1,229 @@
+//! A held port: the sockets that keep everyone else off a number, and the ways to hand it over.
+
+mod borrower;
+mod hold;
+mod leg;
+mod listener;
+mod registration;
+
+pub use listener::{HandOverError, HeldListener};
+
+pub(crate) use leg::{Leg, LegSpec, Unbound};
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command};
+
+use parking_lot::Mutex;
+
+use crate::claims::Claim;
+use crate::error::{Error, Result};
+use crate::event::PortEvent;
+use crate::imp;
+use crate::stats::Recorder;
+use hold::Hold;
+use registration::Registration;
+
+/// The name that a socket-activated child finds in `LISTEN_FDNAMES`.
+const LISTENER_NAME: &str = "heldport";
+
+/// A port that nobody else can take: the socket on it is bound until this value is dropped.
+///
+/// | you start | hand over with | who can take the number meanwhile |
+/// |---|---|---|
+/// | a server in this process | [`into_listener`](Self::into_listener) | nobody: the held socket itself listens |
+/// | one that you will restart | [`listen`](Self::listen) | nobody unseen: the hold stays behind the listener |
+/// | a child that inherits sockets | [`spawn_with_listeners`](Self::spawn_with_listeners) | likewise |
+/// | a child that binds by number | [`lend`](Self::lend), then [`wait_borrowed`](Self::wait_borrowed), [`reclaim`](Self::reclaim) | only who asks for this very number with SO_REUSEADDR before the child listens; then `wait_borrowed` reports it |
+///
+/// ```
+/// use heldport::HeldPort;
+/// use std::net::TcpStream;
+///
+/// let port = HeldPort::acquire()?;
+/// assert!(TcpStream::connect(port.addr()).is_err(), "held, and not listening yet");
+/// let server = port.into_listener()?;
+/// assert!(TcpStream::connect(server.addr()).is_ok());
+/// # Ok::<(), heldport::Error>(())
+/// ```
+///
+/// Wrong: the number outlives its hold, and from then on anyone may take it.
+///
+/// ```
+/// # use heldport::HeldPort;
+/// let number = HeldPort::acquire()?.port(); // wrong: the hold is dropped on this line
+/// # let _ = number;
+/// # Ok::<(), heldport::Error>(())
+/// ```
+#[must_use = "the port is released as soon as this value is dropped"]
+pub struct HeldPort {
+    // Dropped in this order: the sockets are closed before the number is given back.
+    hold: Mutex<Hold>,
+    registration: Registration,
+}
+
+impl HeldPort {
+    pub(crate) fn new(claim: Claim, legs: Vec<Leg>, recorder: Recorder, release_first: bool) -> Self {
+        let hold = Hold::new(legs, recorder.clone(), release_first);
+        Self { hold: Mutex::new(hold), registration: Registration::new(claim, recorder) }
+    }
+
+    /// A port on both loopback addresses (127.0.0.1, and `::1` where the machine has IPv6), for TCP, from
+    /// [`PortAllocator::global`](crate::PortAllocator::global).
+    ///
+    /// # Errors
+    /// [`Error::RangeExhausted`] if every number of the default range is in use, [`Error::TooManyOpenFiles`] at
+    /// the process's file limit, [`Error::System`] for what the system should not refuse.
+    pub fn acquire() -> Result<Self> {
+        crate::allocator::PortAllocator::global().acquire()
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.registration.port()
+    }
+
+    /// The address of the first leg: 127.0.0.1 and the number, unless another host was chosen.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.hold.lock().addr()
+    }
+
+    /// The addresses of all legs: usually 127.0.0.1 and `::1`.
+    #[must_use]
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.hold.lock().addrs()
+    }
+
+    /// Lets a server bind and listen on the number while it stays held. Nothing changes if it is lent already.
+    ///
+    /// From here until the server listens, `bind(0)` and outgoing connections still never get the number. A
+    /// server that sets SO_REUSEADDR can bind it, as nearly every server does. So can a stranger that asks for
+    /// this very number with that option; [`wait_borrowed`](Self::wait_borrowed) tells the one from the other.
+    ///
+    /// Where the system cannot lend (macOS, Windows, some sandboxes, or
+    /// [`release_first`](crate::PortAllocatorBuilder::release_first)), the sockets are closed here and
+    /// taken back by [`reclaim`](Self::reclaim).
+    ///
+    /// # Errors
+    /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system's ability to lend, checked once per
+    /// process, cannot be found out now. The port is then as it was.
+    pub fn lend(&self) -> Result<()> {
+        if self.hold.lock().lend()? {
+            PortEvent::Lent { port: self.port() }.emit();
+        }
+        Ok(())
+    }
+
+    /// Closes the number to everyone but the server that listens already, which keeps serving. Nothing changes
+    /// if it is not lent.
+    ///
+    /// Call it once the server is ready, not at its first sign of life: many bind a second address a moment
+    /// after the first. Then the server may stop and start again any number of times, and the number stays
+    /// yours: lend it again for each start.
+    ///
+    /// Call it once more when a server has died that had set SO_REUSEPORT and listened on `[::]` for both
+    /// families: only then can the kernel's memory of that option be wiped, which lets other processes of the
+    /// same user in. For every other server this is done here.
+    ///
+    /// Where the system cannot lend, the legs that the server has left free are held again; the others remain
+    /// its own, and the port [`is_lent`](Self::is_lent) until a `reclaim` after its end.
+    ///
+    /// # Errors
+    /// [`Error::Stolen`] where the system cannot lend and a stranger is on the number, [`Error::System`] if the
+    /// system refuses.
+    pub fn reclaim(&self) -> Result<()> {
+        if self.hold.lock().reclaim()? {
+            PortEvent::Reclaimed { port: self.port() }.emit();
+        }
+        Ok(())
+    }
+
+    /// Whether the port is lent.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        self.hold.lock().is_lent()
+    }
+
+    /// A new listener on the first leg's address. The hold stays behind it: drop the listener, and the number is
+    /// held as before, for the next one.
+    ///
+    /// ```
+    /// # use heldport::HeldPort;
+    /// let port = HeldPort::acquire()?;
+    /// for _restart in 0..3 {
+    ///     let listener = port.listen()?;
+    ///     assert_eq!(listener.local_addr().unwrap().port(), port.port());
+    /// }
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if somebody listens on it already: an earlier listener, or a borrower.
+    /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses. The port stays as it was.
+    pub fn listen(&self) -> Result<TcpListener> {
+        let listener = self.hold.lock().listen()?;
+        self.registration.handed_over("a listener over the hold");
+        Ok(listener)
+    }
+
+    /// Makes the held socket itself listen, on the first leg's address: no second bind, so no instant at which
+    /// the number is open. The other legs stay held as long as the listener lives.
+    ///
+    /// # Errors
+    /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it.
+    #[expect(clippy::result_large_err, reason = "what could not be handed over comes back whole")]
+    pub fn into_listener(self) -> Result<HeldListener, HandOverError> {
+        let addr = self.addr();
+        let Self { hold, registration } = self;
+        match hold.into_inner().into_listener() {
+            Ok((listener, others)) => {
+                registration.handed_over("a listener");
+                Ok(HeldListener::new(addr, listener, others, registration))
+            }
+            Err((error, hold)) => {
+                Err(HandOverError { error, port: Self { hold: Mutex::new(hold), registration } })
+            }
+        }
+    }
+
+    /// Starts a child that inherits a listener on this port, by the protocol of systemd's socket activation:
+    /// `LISTEN_FDS=1`, `LISTEN_PID`, `LISTEN_FDNAMES=heldport`, and the listener as file 3.
+    ///
+    /// The hold stays here, so the child can be started again on the same number. This process keeps no copy of
+    /// the listener: connections end when the child does. Everything that the command was given is kept, save a
+    /// changed `arg0`.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if somebody listens on the port, [`Error::System`] if the program cannot be started, or
+    /// off Linux. The port stays as it was.
+    pub fn spawn_with_listeners(&self, command: Command) -> Result<Child> {
+        let listener = self.hold.lock().listen()?;
+        let child = imp::spawn_with_listeners(command, vec![(listener.into(), LISTENER_NAME)])
+            .map_err(Error::system(self.port(), "start the program with a listener on"))?;
+        self.registration.handed_over("a child");
+        Ok(child)
+    }
+
+    /// Ends the hold and returns the number, which from now on anyone may take. Dropping does the same.
+    ///
+    /// For programs that bind without SO_REUSEADDR and so cannot borrow: release just before the start, and
+    /// check afterwards who listens.
+    pub fn release(self) -> u16 {
+        self.port()
+    }
+}
+
+impl fmt::Debug for HeldPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hold = self.hold.lock();
+        f.debug_struct("HeldPort")
+            .field("addrs", &hold.addrs())
+            .field("lent", &hold.is_lent())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

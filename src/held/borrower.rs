@@ -1,0 +1,129 @@
+use std::time::{Duration, Instant};
+
+use super::HeldPort;
+use crate::error::{Error, Result};
+use crate::event::PortEvent;
+use crate::holder;
+use crate::identity::{Borrower, Identity};
+
+/// The pauses between two looks for a listener: the kernel announces none. A look costs tens of microseconds,
+/// so the first pause is short; the last one bounds what the looking adds to a server's start.
+const FIRST_PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+impl HeldPort {
+    /// Who listens on the number now: the server that it was lent to, a listener of this process, or a stranger.
+    /// Look at [`identity`](crate::Holder::identity) before you trust it.
+    #[must_use]
+    pub fn borrower(&self) -> Option<Borrower> {
+        let (addrs, transport) = {
+            let hold = self.hold.lock();
+            (hold.addrs(), hold.transport())
+        };
+        holder::listener_on(&addrs, transport)
+    }
+
+    /// Waits until somebody listens on the lent port.
+    ///
+    /// That is when connections are accepted, and not always when the server is ready: see
+    /// [`reclaim`](Self::reclaim).
+    ///
+    /// ```
+    /// # use heldport::{HeldPort, Identity};
+    /// # use std::time::Duration;
+    /// let port = HeldPort::acquire()?;
+    /// port.lend()?;
+    /// let addr = port.addr();
+    /// let server = std::thread::spawn(move || std::net::TcpListener::bind(addr)); // any server, by number
+    /// let borrower = port.wait_borrowed(Duration::from_secs(5))?;
+    /// assert_eq!(borrower.identity, Identity::Ours);
+    /// port.reclaim()?;
+    /// # drop(server.join());
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Stolen`] if it is provably a stranger, [`Error::NotReady`] if nobody listens in time, or at once
+    /// if the port is not lent and nobody listens.
+    pub fn wait_borrowed(&self, timeout: Duration) -> Result<Borrower> {
+        let mut watch = Watch::new(self, timeout);
+        loop {
+            match watch.look()? {
+                Look::Found(borrower) => return Ok(*borrower),
+                Look::Pause(pause) => std::thread::sleep(pause),
+            }
+        }
+    }
+
+    /// [`wait_borrowed`](Self::wait_borrowed) for async code. Dropping the future ends the wait and changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`wait_borrowed`](Self::wait_borrowed).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer enabled.
+    #[cfg(feature = "tokio")]
+    pub async fn wait_borrowed_async(&self, timeout: Duration) -> Result<Borrower> {
+        let mut watch = Watch::new(self, timeout);
+        loop {
+            match watch.look()? {
+                Look::Found(borrower) => return Ok(*borrower),
+                Look::Pause(pause) => tokio::time::sleep(pause).await,
+            }
+        }
+    }
+}
+
+/// The wait for a borrower, the same for both ways to pause.
+struct Watch<'a> {
+    port: &'a HeldPort,
+    started: Instant,
+    timeout: Duration,
+    pause: Duration,
+}
+
+enum Look {
+    Found(Box<Borrower>),
+    Pause(Duration),
+}
+
+impl<'a> Watch<'a> {
+    fn new(port: &'a HeldPort, timeout: Duration) -> Self {
+        Self { port, started: Instant::now(), timeout, pause: FIRST_PAUSE }
+    }
+
+    fn look(&mut self) -> Result<Look> {
+        let port = self.port.port();
+        if let Some(borrower) = self.port.borrower() {
+            if borrower.identity == Identity::Stranger {
+                return Err(Error::Stolen { port, holder: Box::new(borrower) });
+            }
+            PortEvent::Borrowed { port, pid: borrower.pid, program: borrower.program.as_deref() }.emit();
+            return Ok(Look::Found(Box::new(borrower)));
+        }
+        let waited = self.started.elapsed();
+        if !self.port.is_lent() {
+            return Err(not_ready(
+                port,
+                waited,
+                "next: call `lend` before the server starts: now it is refused",
+            ));
+        }
+        let Some(left) = self.timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            return Err(not_ready(
+                port,
+                waited,
+                "next: read the server's output: it may have failed to start, listen elsewhere, or bind without \
+                 SO_REUSEADDR (then release the port just before it starts)",
+            ));
+        };
+        let pause = self.pause.min(left);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(Look::Pause(pause))
+    }
+}
+
+fn not_ready(port: u16, waited: Duration, next: &str) -> Error {
+    Error::NotReady { node: format!("a listener on port {port}"), waited, output: next.to_owned() }
+}

@@ -1,0 +1,196 @@
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Socket, Type};
+
+use super::leg::Leg;
+use crate::error::{Error, Result};
+use crate::holder;
+use crate::identity::Identity;
+use crate::imp;
+use crate::stats::{LentMark, Recorder};
+
+/// Connections that may wait to be accepted: Linux's own default ceiling, to which it cuts larger values.
+const BACKLOG: i32 = 4096;
+
+/// Where the sealing socket binds: loopback, and on no one's list of addresses.
+const SEAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
+
+/// The sockets of a held port and whether they are lent.
+#[derive(Debug)]
+pub(super) struct Hold {
+    legs: Vec<Leg>,
+    /// Present while they are lent.
+    lent: Option<LentMark>,
+    /// A borrower that set SO_REUSEPORT may have left the number open to others that do, and the kernel's
+    /// memory of it could not be wiped yet.
+    unsealed: bool,
+    release_first: bool,
+    recorder: Recorder,
+}
+
+impl Hold {
+    /// There is always at least one leg.
+    pub(super) fn new(legs: Vec<Leg>, recorder: Recorder, release_first: bool) -> Self {
+        debug_assert!(!legs.is_empty());
+        Self { legs, lent: None, unsealed: false, release_first, recorder }
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.legs[0].addr
+    }
+
+    pub(super) fn addrs(&self) -> Vec<SocketAddr> {
+        self.legs.iter().map(|leg| leg.addr).collect()
+    }
+
+    pub(super) fn transport(&self) -> Type {
+        self.legs[0].transport
+    }
+
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Opens the hold to a borrower. Returns whether it was closed.
+    pub(super) fn lend(&mut self) -> Result<bool> {
+        if self.is_lent() {
+            return Ok(false);
+        }
+        if self.release_first
+            || !imp::can_lend().map_err(self.refused("find out whether this system lends"))?
+        {
+            self.legs.iter_mut().for_each(|leg| leg.socket = None);
+        } else if let Err(e) = self.set_reuse(true) {
+            // Some legs may be open already: all or nothing.
+            let _ = self.set_reuse(false);
+            return Err(e);
+        }
+        self.lent = Some(self.recorder.lend());
+        Ok(true)
+    }
+
+    /// Closes the hold again. Returns whether it was open and is closed now.
+    pub(super) fn reclaim(&mut self) -> Result<bool> {
+        if !self.is_lent() && !self.unsealed || !self.take_back()? {
+            return Ok(false);
+        }
+        // Sealing needs room beside the legs, which an exclusive leg on every address does not leave.
+        self.set_reuse(true)?;
+        self.unsealed = !self.seal();
+        self.set_reuse(false)?;
+        Ok(self.lent.take().is_some())
+    }
+
+    /// Binds the legs that were let go, unless a borrower has them. Returns whether all are held.
+    fn take_back(&mut self) -> Result<bool> {
+        let mut all = true;
+        for leg in self.legs.iter_mut().filter(|leg| leg.socket.is_none()) {
+            let error = match leg.bind_again() {
+                Ok(socket) => {
+                    leg.socket = Some(socket);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if !imp::is_busy(&error) {
+                return Err(refused(leg.addr.port(), "take back", error));
+            }
+            match holder::listener_on(&[leg.addr], leg.transport) {
+                Some(holder) if holder.identity == Identity::Stranger => {
+                    return Err(Error::Stolen { port: leg.addr.port(), holder: Box::new(holder) });
+                }
+                _ => all = false,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Wipes the kernel's memory of a borrower's SO_REUSEPORT, by which it would let strangers of the same user
+    /// in: any bind without that option on the number does. Where the borrower still listens it is refused, so
+    /// it is tried at an address of its own and at every leg. Returns whether it was done.
+    fn seal(&self) -> bool {
+        let own = self.legs.iter().map(|leg| leg.addr);
+        let places = [SocketAddr::from((SEAL, self.addr().port()))].into_iter().chain(own);
+        let sealed = |addr: SocketAddr| -> io::Result<()> {
+            let socket = imp::open_socket(addr.ip(), self.transport())?;
+            imp::set_reuse(&socket, true)?;
+            socket.bind(&addr.into())
+        };
+        places.into_iter().any(|addr| sealed(addr).is_ok())
+    }
+
+    /// A second socket that listens on the first leg's address. The hold is afterwards as it was before.
+    pub(super) fn listen(&mut self) -> Result<TcpListener> {
+        let opened = self.lend()?;
+        let listener = self.listener();
+        if opened {
+            self.reclaim()?;
+        }
+        listener
+    }
+
+    fn listener(&self) -> Result<TcpListener> {
+        let addr = self.addr();
+        let socket = imp::open_socket(addr.ip(), Type::STREAM).map_err(self.refused("open a listener on"))?;
+        let listen = || {
+            imp::set_reuse(&socket, true)?;
+            socket.bind(&addr.into())?;
+            socket.listen(BACKLOG)
+        };
+        listen().map_err(|e| self.busy_or("listen on", e))?;
+        Ok(socket.into())
+    }
+
+    /// Makes the first leg's socket listen, and returns it with the other legs. On failure the hold comes back.
+    pub(super) fn into_listener(mut self) -> Result<(TcpListener, Vec<Leg>), (Error, Self)> {
+        match self.start_listening() {
+            Ok(socket) => Ok((socket.into(), self.legs.split_off(1))),
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    /// Takes the first leg's socket and makes it listen; on failure it goes back.
+    fn start_listening(&mut self) -> Result<Socket> {
+        let socket = match self.legs[0].socket.take() {
+            Some(socket) => socket,
+            None => self.legs[0].bind_again().map_err(|e| self.busy_or("take back", e))?,
+        };
+        // Without SO_REUSEADDR, connections in TIME_WAIT would forbid it. It stays on, for those of this server.
+        let listening = imp::set_reuse(&socket, true).and_then(|()| socket.listen(BACKLOG));
+        if let Err(e) = listening {
+            let closed = self.is_lent() || imp::set_reuse(&socket, false).is_ok();
+            debug_assert!(closed, "what was switched on can be switched off");
+            self.legs[0].socket = Some(socket);
+            return Err(self.busy_or("listen on", e));
+        }
+        if self.is_lent() {
+            self.set_reuse(false)?;
+        }
+        Ok(socket)
+    }
+
+    /// Opens all legs to SO_REUSEADDR or closes them.
+    fn set_reuse(&self, on: bool) -> Result<()> {
+        let mut sockets = self.legs.iter().filter_map(|leg| leg.socket.as_ref());
+        sockets.try_for_each(|socket| imp::set_reuse(socket, on)).map_err(self.refused("set SO_REUSEADDR on"))
+    }
+
+    fn refused(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        let port = self.addr().port();
+        move |error| refused(port, action, error)
+    }
+
+    fn busy_or(&self, action: &'static str, error: io::Error) -> Error {
+        let port = self.addr().port();
+        if imp::is_busy(&error) {
+            holder::in_use(port, self.transport())
+        } else {
+            refused(port, action, error)
+        }
+    }
+}
+
+fn refused(port: u16, action: &'static str, error: io::Error) -> Error {
+    holder::out_of_files(&error).unwrap_or_else(|| Error::system(port, action)(error))
+}

@@ -1,0 +1,118 @@
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::Deref;
+
+use super::HeldPort;
+use super::leg::Leg;
+use super::registration::Registration;
+use crate::error::Error;
+
+/// A listener made of a held socket, from [`HeldPort::into_listener`]. It derefs to [`TcpListener`], and keeps
+/// the port's other legs held for as long as it lives.
+#[must_use = "the server stops listening as soon as this value is dropped"]
+pub struct HeldListener {
+    // Dropped in this order: the sockets are closed before the number is given back.
+    listener: TcpListener,
+    others: Vec<Leg>,
+    registration: Registration,
+    addr: SocketAddr,
+}
+
+impl HeldListener {
+    pub(super) fn new(
+        addr: SocketAddr,
+        listener: TcpListener,
+        others: Vec<Leg>,
+        registration: Registration,
+    ) -> Self {
+        Self { listener, others, registration, addr }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.registration.port()
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The listener alone. The other legs are released: another program may then take the number on `::1`.
+    #[must_use]
+    pub fn into_inner(self) -> TcpListener {
+        self.listener
+    }
+
+    /// The listener for tokio. The other legs are released, as by [`into_inner`](Self::into_inner).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), heldport::Error> {
+    /// let listener = heldport::HeldPort::acquire()?.into_listener()?.into_tokio()?;
+    /// let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await;
+    /// assert!(client.is_ok());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A [`HandOverError`] that gives the listener back, if the system refuses.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its I/O enabled.
+    #[cfg(feature = "tokio")]
+    #[expect(clippy::result_large_err, reason = "what could not be handed over comes back whole")]
+    pub fn into_tokio(self) -> Result<tokio::net::TcpListener, HandOverError<Self>> {
+        // tokio would swallow the listener along with its error, so it gets a copy.
+        let for_tokio = || {
+            let copy = self.listener.try_clone()?;
+            copy.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(copy)
+        };
+        match for_tokio() {
+            Ok(listener) => Ok(listener),
+            Err(e) => {
+                let error = Error::system(self.port(), "register with tokio the listener on")(e);
+                Err(HandOverError { error, port: self })
+            }
+        }
+    }
+}
+
+impl Deref for HeldListener {
+    type Target = TcpListener;
+
+    fn deref(&self) -> &TcpListener {
+        &self.listener
+    }
+}
+
+impl fmt::Debug for HeldListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others: Vec<_> = self.others.iter().map(|leg| leg.addr).collect();
+        f.debug_struct("HeldListener")
+            .field("addr", &self.addr())
+            .field("others", &others)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A hand-over that failed, with what was to be handed over: nothing is lost.
+///
+/// `?` turns it into an [`Error`], which releases the port.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct HandOverError<T: fmt::Debug = HeldPort> {
+    /// Why it failed.
+    #[source]
+    pub error: Error,
+    /// The port (or listener), as it was.
+    pub port: T,
+}
+
+impl<T: fmt::Debug> From<HandOverError<T>> for Error {
+    fn from(failed: HandOverError<T>) -> Self {
+        failed.error
+    }
+}

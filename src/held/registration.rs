@@ -1,0 +1,43 @@
+use crate::claims::{self, Claim};
+use crate::event::PortEvent;
+use crate::holder;
+use crate::stats::Recorder;
+
+/// What this process has noted of a held port: its claim, who acquired it, its figures. Ends with the hold,
+/// after its sockets.
+#[derive(Debug)]
+pub(super) struct Registration {
+    port: u16,
+    /// Taken by `Drop` alone.
+    claim: Option<Claim>,
+    recorder: Recorder,
+}
+
+impl Registration {
+    pub(super) fn new(claim: Claim, recorder: Recorder) -> Self {
+        let port = claim.number();
+        holder::register(port);
+        recorder.held();
+        Self { port, claim: Some(claim), recorder }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn handed_over(&self, to: &'static str) {
+        self.recorder.handed_over();
+        PortEvent::HandedOver { port: self.port, to }.emit();
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        holder::unregister(self.port);
+        self.recorder.released();
+        PortEvent::Released { port: self.port }.emit();
+        // Waiters try at once, so the number must be free by then.
+        self.claim.take();
+        claims::notify_released();
+    }
+}

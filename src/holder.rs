@@ -1,0 +1,188 @@
+//! Finds out who has a port: the kernel names the socket, /proc its process, and this process's own holds are
+//! known by their test's name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use socket2::{Socket, Type};
+
+use crate::error::Error;
+use crate::identity::{Holder, Holders, Identity};
+use crate::imp::{self, PortSocket, Process, Query, SocketState};
+
+/// The most time that an error may take to find out who is to blame.
+const LOOKUP_BUDGET: Duration = Duration::from_millis(50);
+
+/// How many holders a message names.
+const NAMED: usize = 8;
+
+/// A listener that answers takes far less; the probe is for systems that tell nothing.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The thread that acquired each port which this process holds: libtest names threads by test.
+static OWN: Mutex<BTreeMap<u16, Thread>> = Mutex::new(BTreeMap::new());
+
+/// Notes that the current thread holds `port`.
+pub(crate) fn register(port: u16) {
+    OWN.lock().insert(port, std::thread::current());
+}
+
+pub(crate) fn unregister(port: u16) {
+    OWN.lock().remove(&port);
+}
+
+/// The thread of this process that acquired `port`, if it is held here.
+fn own_thread(port: u16) -> Option<Thread> {
+    OWN.lock().get(&port).cloned()
+}
+
+/// The test that a thread of this process runs.
+fn test_of(thread: &Thread) -> Option<String> {
+    // Under nextest a process runs one test.
+    let nextest = std::env::var("NEXTEST_TEST_NAME").ok();
+    nextest.or_else(|| thread.name().filter(|name| *name != "main").map(str::to_owned))
+}
+
+/// Who listens where a socket at one of `addrs` would be reached.
+pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> Option<Holder> {
+    let port = addrs.first()?.port();
+    match imp::sockets(Query::ListenersOn(port), transport) {
+        Ok(sockets) => {
+            let reached = |socket: &PortSocket| addrs.iter().any(|addr| covers(socket.local.ip(), addr.ip()));
+            name(sockets.into_iter().filter(reached).take(1).collect()).named.pop()
+        }
+        Err(_) => addrs.iter().find_map(probe),
+    }
+}
+
+/// Whether a listener bound to `bound` may be reached at `addr`.
+fn covers(bound: IpAddr, addr: IpAddr) -> bool {
+    // `::` may take IPv4 too; whether it does, the kernel does not say.
+    bound == addr || bound.is_unspecified() && (bound.is_ipv6() || addr.is_ipv4()) || addr.is_unspecified()
+}
+
+/// On a system that tells nothing, an answered connection shows that somebody listens.
+fn probe(addr: &SocketAddr) -> Option<Holder> {
+    TcpStream::connect_timeout(addr, PROBE_TIMEOUT).ok()?;
+    Some(Holder::anonymous(*addr, true))
+}
+
+/// The error for a number that somebody has: who, or when to retry.
+pub(crate) fn in_use(port: u16, transport: Type) -> Error {
+    if let Some(own) = own_holder(port) {
+        return Error::InUse { port, holder: Some(Box::new(own)), retry_after: None };
+    }
+    let sockets = imp::sockets(Query::AllOn(port), transport).unwrap_or_default();
+    let retry_after = time_wait_of(&sockets);
+    let mut holding: Vec<_> = sockets.into_iter().filter(is_held).collect();
+    // Who listens says most, who is merely connected least.
+    holding.sort_by_key(|socket| match socket.state {
+        SocketState::Listening => 0,
+        SocketState::Bound => 1,
+        _ => 2,
+    });
+    holding.truncate(1);
+    let holder = name(holding).named.pop().map(Box::new);
+    Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
+}
+
+/// Whether somebody has the socket. What is left of a closed connection has no owner and no inode.
+pub(crate) fn is_held(socket: &PortSocket) -> bool {
+    socket.inode != 0 || matches!(socket.state, SocketState::Listening | SocketState::Bound)
+}
+
+/// How long until the last of these connections is out of TIME_WAIT.
+fn time_wait_of(sockets: &[PortSocket]) -> Option<Duration> {
+    sockets.iter().filter(|socket| socket.state == SocketState::TimeWait).map(|socket| socket.expires).max()
+}
+
+/// The holders of the numbers of a range, for the error that says that none is free.
+pub(crate) fn holders_in(range: &RangeInclusive<u16>, transport: Type) -> Holders {
+    let sockets = match imp::sockets(Query::Holding, transport) {
+        Ok(sockets) => sockets,
+        Err(e) => return own_holders(range, &e),
+    };
+    let mut in_range: Vec<_> =
+        sockets.into_iter().filter(|socket| range.contains(&socket.local.port())).collect();
+    in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
+    in_range.dedup_by_key(|socket| socket.local.port());
+    name(in_range)
+}
+
+/// Without the system's help: what this process knows of itself.
+fn own_holders(range: &RangeInclusive<u16>, reason: &io::Error) -> Holders {
+    let ports: Vec<u16> = OWN.lock().range(range.clone()).map(|(port, _)| *port).collect();
+    let named = ports.iter().take(NAMED).filter_map(|port| own_holder(*port)).collect();
+    Holders { named, more: ports.len().saturating_sub(NAMED), unreadable: Some(reason.to_string()) }
+}
+
+/// This process as the holder of `port`, if it holds it.
+fn own_holder(port: u16) -> Option<Holder> {
+    let thread = own_thread(port)?;
+    let mut holder = Holder::anonymous(SocketAddr::from(([127, 0, 0, 1], port)), false);
+    holder.pid = Some(std::process::id());
+    holder.identity = Identity::Ours;
+    holder.test = test_of(&thread);
+    Some(holder)
+}
+
+/// Names the owners of sockets.
+fn name(mut sockets: Vec<PortSocket>) -> Holders {
+    let more = sockets.len().saturating_sub(NAMED);
+    sockets.truncate(NAMED);
+    if sockets.is_empty() {
+        return Holders::default();
+    }
+    let inodes: Vec<u64> = sockets.iter().map(|socket| socket.inode).collect();
+    let (owners, unreadable) = match imp::find_owners(&inodes, Instant::now() + LOOKUP_BUDGET) {
+        Ok(owners) => (owners, None),
+        Err(e) => (HashMap::new(), Some(format!("/proc: {e}"))),
+    };
+    let named = sockets.into_iter().map(|socket| holder_of(&socket, owners.get(&socket.inode)));
+    Holders { named: named.collect(), more, unreadable }
+}
+
+fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {
+    let listening = socket.state == SocketState::Listening;
+    let mut holder = Holder::anonymous(socket.local, listening);
+    holder.uid = Some(socket.uid);
+    if let Some(owner) = owner {
+        holder.pid = Some(owner.pid);
+        holder.program.clone_from(&owner.program);
+        holder.command_line.clone_from(&owner.command_line);
+        holder.identity = owner.identity;
+        let own = (owner.pid == std::process::id()).then(|| own_thread(socket.local.port())).flatten();
+        holder.test = own.as_ref().and_then(test_of).or_else(|| owner.test.clone());
+    }
+    holder
+}
+
+/// The error for a process that has as many open files as it may, if `error` says so.
+pub(crate) fn out_of_files(error: &io::Error) -> Option<Error> {
+    imp::is_out_of_files(error).then(|| {
+        let held = OWN.lock().len();
+        Error::TooManyOpenFiles { held, limit: imp::open_file_limit() }
+    })
+}
+
+/// Whether anyone but the owner of these sockets has a socket on their number, at an address that meets theirs.
+///
+/// `None` if it cannot be told: this system does not even show the sockets that were asked about.
+pub(crate) fn is_shared(own: &[&Socket]) -> Option<bool> {
+    let inodes: Vec<u64> = own.iter().map(|socket| imp::inode_of(socket)).collect::<io::Result<_>>().ok()?;
+    let first = own.first()?;
+    let (port, transport) = (first.local_addr().ok()?.as_socket()?.port(), first.r#type().ok()?);
+    let sockets = imp::sockets(Query::AllOn(port), transport).ok()?;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        sockets.into_iter().partition(|socket| inodes.contains(&socket.inode));
+    let meets = |other: &PortSocket| {
+        let mut own = ours.iter().map(|own| own.local.ip());
+        own.any(|own| covers(own, other.local.ip()) || covers(other.local.ip(), own))
+    };
+    (ours.len() == own.len()).then(|| others.iter().any(|other| is_held(other) && meets(other)))
+}

@@ -1,0 +1,152 @@
+//! Who is on a port: the words for it. `holder.rs` finds out.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Whether a socket's owner belongs to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Identity {
+    /// This process or one that descends from it.
+    Ours,
+    /// Provably another one.
+    Stranger,
+    /// It cannot be told: the owner may not be looked at (another user's process, another container), or it
+    /// has become a daemon, which hides whose child it was.
+    Unknown,
+}
+
+/// Who has a port: as much as this user's rights reveal.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The address that its socket is bound to.
+    pub address: SocketAddr,
+    /// Whether it listens (or is merely bound, or connected).
+    pub listening: bool,
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// Its program's name, as the system shows it.
+    pub program: Option<String>,
+    /// The user id that its socket was made under.
+    pub uid: Option<u32>,
+    /// The test that it runs, where known: this process's tests by thread name, others by nextest's name.
+    pub test: Option<String>,
+    /// Whether it belongs to this process.
+    pub identity: Identity,
+    pub(crate) command_line: Vec<String>,
+}
+
+/// Who listens on a lent port.
+pub type Borrower = Holder;
+
+impl Holder {
+    /// The program's command line, empty where it cannot be read.
+    ///
+    /// It is kept out of every message, `Debug` included: people pass passwords there.
+    #[must_use]
+    pub fn command_line(&self) -> &[String] {
+        &self.command_line
+    }
+
+    pub(crate) fn is_this_process(&self) -> bool {
+        self.pid == Some(std::process::id())
+    }
+
+    /// A holder of which nothing is known but its socket.
+    pub(crate) fn anonymous(address: SocketAddr, listening: bool) -> Self {
+        Self {
+            address,
+            listening,
+            pid: None,
+            program: None,
+            uid: None,
+            test: None,
+            identity: Identity::Unknown,
+            command_line: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holder")
+            .field("address", &self.address)
+            .field("listening", &self.listening)
+            .field("pid", &self.pid)
+            .field("program", &self.program)
+            .field("uid", &self.uid)
+            .field("test", &self.test)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.program) {
+            _ if self.is_this_process() => f.write_str("this process")?,
+            (Some(pid), Some(program)) => write!(f, "pid {pid} ({program})")?,
+            (Some(pid), None) => write!(f, "pid {pid}")?,
+            (None, _) => f.write_str("a process that this user may not look at")?,
+        }
+        if let (None, Some(uid)) = (self.pid, self.uid) {
+            write!(f, " (uid {uid})")?;
+        }
+        if let Some(test) = &self.test {
+            write!(f, ", test `{test}`")?;
+        }
+        let state = if self.listening { "listening on" } else { "bound to" };
+        write!(f, ", {state} {}", self.address)
+    }
+}
+
+/// The holders of a range's ports, as far as they could be found in the time that an error may take.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Holders {
+    /// The first ones, by number.
+    pub named: Vec<Holder>,
+    /// How many more there are.
+    pub more: usize,
+    /// Why they could not be looked up, if they could not.
+    pub unreadable: Option<String>,
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for holder in &self.named {
+            writeln!(f, "  {}: {holder}", holder.address.port())?;
+        }
+        if self.more > 0 {
+            writeln!(f, "  … and {} more", self.more)?;
+        }
+        if let Some(reason) = &self.unreadable {
+            writeln!(f, "  who holds them cannot be told: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_in_no_message() {
+        let mut holder = Holder::anonymous("127.0.0.1:80".parse().unwrap(), true);
+        holder.pid = Some(1);
+        holder.program = Some("redis-server".into());
+        holder.command_line = vec!["redis-server".into(), "--requirepass".into(), "hunter2".into()];
+        assert!(!format!("{holder} {holder:?}").contains("hunter2"));
+        assert_eq!(holder.command_line()[2], "hunter2");
+        assert_eq!(holder.to_string(), "pid 1 (redis-server), listening on 127.0.0.1:80");
+    }
+
+    #[test]
+    fn an_unknown_holder_is_described_by_its_user() {
+        let mut holder = Holder::anonymous("[::1]:80".parse().unwrap(), false);
+        holder.uid = Some(0);
+        assert_eq!(holder.to_string(), "a process that this user may not look at (uid 0), bound to [::1]:80");
+    }
+}

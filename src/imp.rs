@@ -1,0 +1,78 @@
+//! What differs between systems, and all `unsafe` code. Both sides have the same signatures, so that callers
+//! carry no `cfg`.
+//!
+//! `--cfg heldport_portable` takes the portable side on Linux too: so it is tested.
+
+#[cfg(all(target_os = "linux", not(heldport_portable)))]
+#[expect(unsafe_code, reason = "system calls that neither std nor socket2 makes")]
+mod linux;
+#[cfg(all(target_os = "linux", not(heldport_portable)))]
+pub(crate) use linux::*;
+
+#[cfg(not(all(target_os = "linux", not(heldport_portable))))]
+mod other;
+#[cfg(not(all(target_os = "linux", not(heldport_portable))))]
+pub(crate) use other::*;
+
+#[cfg(test)]
+pub(crate) mod simulate;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::{Domain, Socket, Type};
+
+/// A socket that the system knows on some port.
+#[derive(Clone, Debug)]
+pub(crate) struct PortSocket {
+    pub(crate) local: SocketAddr,
+    pub(crate) state: SocketState,
+    /// Names the socket among all of this machine's; 0 if no process has it open any more.
+    pub(crate) inode: u64,
+    pub(crate) uid: u32,
+    /// For [`SocketState::TimeWait`]: what is left of it.
+    pub(crate) expires: std::time::Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(target_os = "linux", not(heldport_portable))),
+    expect(dead_code, reason = "not asked there")
+)]
+pub(crate) enum SocketState {
+    Listening,
+    /// Bound, neither listening nor connected.
+    Bound,
+    /// Any state of a connection but the next.
+    Connected,
+    TimeWait,
+}
+
+/// A process that has a socket open.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) program: Option<String>,
+    pub(crate) command_line: Vec<String>,
+    /// nextest's name for the test that it runs.
+    pub(crate) test: Option<String>,
+    pub(crate) identity: crate::identity::Identity,
+}
+
+/// An unbound socket that no child inherits.
+pub(crate) fn open_socket(ip: IpAddr, transport: Type) -> io::Result<Socket> {
+    #[cfg(test)]
+    simulate::check_family(ip)?;
+    let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, transport, None)?;
+    if ip.is_ipv6() && ip.is_unspecified() {
+        // `::` beside 0.0.0.0: without this the one would take the other's addresses too.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Whether an error of `bind` says that this machine lacks the address or its family: no IPv6, mostly.
+pub(crate) fn lacks_address(error: &io::Error) -> bool {
+    // The one that std has no kind for is EAFNOSUPPORT.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
+}

@@ -1,0 +1,104 @@
+//! Linux: holds can be lent (SO_REUSEADDR switched on after `bind`), and the kernel tells who is on a port.
+
+mod activation;
+mod lending;
+mod proc;
+mod sock_diag;
+
+pub(crate) use activation::spawn_with_listeners;
+pub(crate) use lending::can_lend;
+pub(crate) use proc::{find_owners, inode_of};
+
+use std::io;
+use std::num::IntErrorKind;
+use std::path::Path;
+
+use socket2::{Socket, Type};
+
+use super::{PortSocket, SocketState};
+
+pub(super) const NO_SUCH_FAMILY: i32 = libc::EAFNOSUPPORT;
+
+/// Whether an error of `bind` says that the number is in use, so that another one may do.
+pub(crate) fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EADDRINUSE)
+}
+
+/// Whether an error says that this process has as many open files as it may.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMFILE)
+}
+
+/// Switches SO_REUSEADDR: on, and others that have it may bind the number while nobody listens.
+pub(crate) fn set_reuse(socket: &Socket, on: bool) -> io::Result<()> {
+    socket.set_reuse_address(on)
+}
+
+/// How many files this process may have open.
+pub(crate) fn open_file_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the one value that getrlimit writes.
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (done == 0).then_some(limit.rlim_cur)
+}
+
+/// The numbers that the kernel gives to `bind(0)` and outgoing connections, first and last.
+pub(crate) fn ephemeral_range() -> io::Result<(u16, u16)> {
+    let text = read_proc("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let mut numbers = text.split_ascii_whitespace().map(parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(first), Some(last)) => Ok((first?, last?)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "ip_local_port_range has not two numbers")),
+    }
+}
+
+/// The numbers that the administrator keeps from automatic picks, as runs of first and last.
+pub(crate) fn reserved_ports() -> io::Result<Vec<(u16, u16)>> {
+    let text = match read_proc("/proc/sys/net/ipv4/ip_local_reserved_ports") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    let runs = text.trim().split(',').filter(|run| !run.is_empty());
+    runs.map(|run| {
+        let (first, last) = run.split_once('-').unwrap_or((run, run));
+        Ok((parse(first)?, parse(last)?))
+    })
+    .collect()
+}
+
+fn parse(number: &str) -> io::Result<u16> {
+    match number.parse() {
+        Ok(number) => Ok(number),
+        // The kernel prints numbers alone, and the range's end may be above ours by its own rules.
+        Err(e) if *e.kind() == IntErrorKind::PosOverflow => Ok(u16::MAX),
+        Err(e) => Err(io::Error::new(io::ErrorKind::InvalidData, e)),
+    }
+}
+
+/// Reads a file of /proc.
+fn read_proc(path: impl AsRef<Path>) -> io::Result<String> {
+    #[cfg(test)]
+    super::simulate::check_proc()?;
+    std::fs::read_to_string(path)
+}
+
+/// Which sockets to ask the system for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Query {
+    /// Those that listen on this number.
+    ListenersOn(u16),
+    /// Everything on this number, closed connections included.
+    AllOn(u16),
+    /// Those that listen or are bound, on every number.
+    Holding,
+}
+
+/// Asks the system for sockets. `transport` is that of the legs in question.
+///
+/// The kernel's own interface shows bound sockets too (from Linux 6.8 on); /proc, the fallback, never does.
+pub(crate) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocket>> {
+    sock_diag::sockets(query, transport).or_else(|_| proc::sockets(query, transport))
+}
+
+#[cfg(test)]
+mod tests;

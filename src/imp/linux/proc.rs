@@ -1,0 +1,175 @@
+//! /proc: which process has a socket open, and the socket tables where `sock_diag` is not to be had.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use socket2::{Socket, Type};
+
+use super::{PortSocket, Query, SocketState, read_proc};
+use crate::identity::Identity;
+use crate::imp::Process;
+
+/// The kernel's clock ticks in /proc: USER_HZ, 100 on every architecture that Rust runs on.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Deeper than any process tree, shallower than a loop made by reading it while it changes.
+const MOST_ANCESTORS: usize = 64;
+
+/// The socket's inode, its name in every table of the kernel.
+pub(crate) fn inode_of(socket: &Socket) -> io::Result<u64> {
+    let copy = fs::File::from(socket.as_fd().try_clone_to_owned()?);
+    Ok(copy.metadata()?.ino())
+}
+
+/// The processes that have these sockets open, by inode, as far as rights and time allow. This process is
+/// looked at first, then the others by pid, so that a parent comes before its children.
+pub(crate) fn find_owners(inodes: &[u64], until: Instant) -> io::Result<HashMap<u64, Process>> {
+    #[cfg(test)]
+    crate::imp::simulate::check_proc()?;
+    let own = std::process::id();
+    let mut pids: Vec<u32> = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .collect();
+    if pids.is_empty() && !Path::new("/proc/self").exists() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "/proc shows no processes"));
+    }
+    pids.sort_unstable();
+    let mut found = HashMap::new();
+    for pid in std::iter::once(own).chain(pids) {
+        if found.len() == inodes.len() || Instant::now() > until {
+            break;
+        }
+        for inode in open_sockets(pid).filter(|inode| inodes.contains(inode)) {
+            found.entry(inode).or_insert_with(|| describe(pid));
+        }
+    }
+    Ok(found)
+}
+
+/// Inodes of the sockets that a process has open; none if it may not be looked at.
+fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
+    fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(|entry| {
+        let link = fs::read_link(entry.ok()?.path()).ok()?;
+        link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    })
+}
+
+fn describe(pid: u32) -> Process {
+    let file = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let words = |bytes: Vec<u8>| -> Vec<String> {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    };
+    let program = String::from_utf8_lossy(&file("comm")).trim_end().to_owned();
+    // Of its environment, which may hold secrets, this one word is read and no other kept.
+    let test = words(file("environ"))
+        .iter()
+        .find_map(|var| Some(var.strip_prefix("NEXTEST_TEST_NAME=")?.to_owned()));
+    Process {
+        pid,
+        program: (!program.is_empty()).then_some(program),
+        command_line: words(file("cmdline")),
+        test,
+        identity: identify(pid),
+    }
+}
+
+/// What /proc/PID/stat says of a process's origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Origin {
+    pid: u32,
+    parent: u32,
+    /// Since the machine's start.
+    started: Duration,
+}
+
+fn origin(pid: u32) -> Option<Origin> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(stat: &str) -> Option<Origin> {
+    let pid = stat.split(' ').next()?.parse().ok()?;
+    // The name in parentheses may hold spaces and parentheses itself; what follows the last one is numbers.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let ticks: u32 = fields.nth(17)?.parse().unwrap_or(u32::MAX);
+    Some(Origin { pid, parent, started: TICK * ticks })
+}
+
+/// A process and those it descends from, itself first.
+fn lineage(pid: u32) -> Vec<Origin> {
+    std::iter::successors(origin(pid), |child| origin(child.parent)).take(MOST_ANCESTORS).collect()
+}
+
+fn identify(pid: u32) -> Identity {
+    judge(&lineage(pid), &lineage(std::process::id()))
+}
+
+/// A process is ours if it descends from us. One that became a daemon was given to another parent: it may still
+/// be ours if that is one of our ancestors beyond our parent (init, a service manager) and it is younger than
+/// we are. What our own parent started beside us is another test.
+fn judge(theirs: &[Origin], ours: &[Origin]) -> Identity {
+    let Some(own) = ours.first() else { return Identity::Unknown };
+    if theirs.iter().any(|process| process.pid == own.pid) {
+        return Identity::Ours;
+    }
+    let is_ours_too = |process: &Origin| ours.iter().any(|ancestor| ancestor.pid == process.pid);
+    match theirs.iter().take_while(|process| !is_ours_too(process)).last() {
+        Some(branch) if branch.parent != own.parent && branch.started >= own.started => Identity::Unknown,
+        // Nothing before our own line: one of our ancestors.
+        Some(_) | None => Identity::Stranger,
+    }
+}
+
+/// /proc/net/tcp and its kin.
+pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocket>> {
+    let name = if transport == Type::DGRAM { "udp" } else { "tcp" };
+    let mut text = read_proc(format!("/proc/net/{name}"))?;
+    // Without IPv6 the second file does not exist.
+    text += &read_proc(format!("/proc/net/{name}6")).unwrap_or_default();
+    let wanted = |socket: &PortSocket| match query {
+        Query::ListenersOn(port) => socket.state == SocketState::Listening && socket.local.port() == port,
+        Query::AllOn(port) => socket.local.port() == port,
+        Query::Holding => matches!(socket.state, SocketState::Listening | SocketState::Bound),
+    };
+    Ok(text.lines().filter_map(parse_line).filter(wanted).collect())
+}
+
+fn parse_line(line: &str) -> Option<PortSocket> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (ip, port) = fields.get(1)?.split_once(':')?;
+    let state = match *fields.get(3)? {
+        "0A" => SocketState::Listening,
+        "07" => SocketState::Bound,
+        "06" => SocketState::TimeWait,
+        _ => SocketState::Connected,
+    };
+    let expires = u32::from_str_radix(fields.get(5)?.split_once(':')?.1, 16).ok()?;
+    Some(PortSocket {
+        local: SocketAddr::new(parse_ip(ip)?, u16::from_str_radix(port, 16).ok()?),
+        state,
+        uid: fields.get(7)?.parse().ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+        expires: TICK * expires,
+    })
+}
+
+/// Words of 32 bits, each in the machine's byte order.
+fn parse_ip(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
+    if hex.len() == 8 {
+        return Some(Ipv4Addr::from(word(0)?).into());
+    }
+    let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+    Some(Ipv6Addr::from(*words.as_flattened().first_chunk::<16>()?).into())
+}
+
+#[cfg(test)]
+mod tests;

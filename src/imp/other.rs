@@ -1,0 +1,80 @@
+//! Every other system: a hold cannot be lent, so it is released first, and nobody tells who is on a port.
+
+#![expect(clippy::unnecessary_wraps, reason = "the signatures are those of systems where it may fail")]
+
+use std::collections::HashMap;
+use std::io;
+use std::process::{Child, Command};
+use std::time::Instant;
+
+use socket2::{Socket, Type};
+
+use super::{PortSocket, Process};
+
+/// `EAFNOSUPPORT` or its equal.
+#[cfg(windows)]
+pub(super) const NO_SUCH_FAMILY: i32 = 10_047;
+#[cfg(target_os = "linux")]
+pub(super) const NO_SUCH_FAMILY: i32 = 97;
+#[cfg(not(any(windows, target_os = "linux")))]
+pub(super) const NO_SUCH_FAMILY: i32 = 47; // the BSDs and macOS
+
+pub(crate) fn is_busy(error: &io::Error) -> bool {
+    // Windows refuses numbers of its excluded ranges, and those bound exclusively, as forbidden.
+    error.kind() == io::ErrorKind::AddrInUse
+        || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
+}
+
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    // EMFILE on every Unix, WSAEMFILE.
+    error.raw_os_error() == Some(if cfg!(windows) { 10_024 } else { 24 })
+}
+
+pub(crate) fn set_reuse(socket: &Socket, on: bool) -> io::Result<()> {
+    // On Windows the option lets anyone take the port from under its owner.
+    if cfg!(unix) { socket.set_reuse_address(on) } else { Ok(()) }
+}
+
+pub(crate) fn open_file_limit() -> Option<u64> {
+    None
+}
+
+/// The dynamic ports of RFC 6335, which macOS and Windows use by default.
+pub(crate) fn ephemeral_range() -> io::Result<(u16, u16)> {
+    Ok((49_152, 65_535))
+}
+
+pub(crate) fn reserved_ports() -> io::Result<Vec<(u16, u16)>> {
+    Ok(Vec::new())
+}
+
+pub(crate) fn can_lend() -> io::Result<bool> {
+    Ok(false)
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Query {
+    ListenersOn(#[expect(dead_code)] u16),
+    AllOn(#[expect(dead_code)] u16),
+    Holding,
+}
+
+pub(crate) fn sockets(_query: Query, _transport: Type) -> io::Result<Vec<PortSocket>> {
+    Err(unsupported("this system is not asked who is on a port"))
+}
+
+pub(crate) fn inode_of(_socket: &Socket) -> io::Result<u64> {
+    Err(unsupported("sockets have no inodes here"))
+}
+
+pub(crate) fn find_owners(_inodes: &[u64], _until: Instant) -> io::Result<HashMap<u64, Process>> {
+    Err(unsupported("this system is not asked who is on a port"))
+}
+
+pub(crate) fn spawn_with_listeners(_command: Command, _listeners: Vec<(Socket, &str)>) -> io::Result<Child> {
+    Err(unsupported("socket activation is made for Linux alone: lend the port and start the child by number"))
+}
+
+fn unsupported(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, reason)
+}

@@ -1,0 +1,100 @@
+//! Held ports for integration tests: from the moment a number is chosen until the server, child process or
+//! container that needs it is listening, nobody else can take it unseen.
+//!
+//! Other crates return a *number* and hope. This one returns the *socket* that keeps everyone else off it:
+//!
+//! ```
+//! use heldport::HeldPort;
+//!
+//! let port = HeldPort::acquire()?;               // 127.0.0.1 and ::1 are ours now
+//! let server = port.into_listener()?;            // the same socket listens: no gap
+//! println!("http://{}", server.addr());
+//! # Ok::<(), heldport::Error>(())
+//! ```
+//!
+//! # Which way to hand a port over
+//!
+//! | what you start | how |
+//! |---|---|
+//! | a server in this process | [`HeldPort::into_listener`], [`HeldListener::into_tokio`] |
+//! | the same, restarted on its number | [`HeldPort::listen`] for each start |
+//! | a child process that is told a number | [`HeldPort::lend`], spawn, [`HeldPort::wait_borrowed`], [`HeldPort::reclaim`] |
+//! | a child process that takes sockets (systemd, `listenfd`, gunicorn) | [`HeldPort::spawn_with_listeners`] |
+//! | something that binds without SO_REUSEADDR | [`HeldPort::release`] just before it starts, then check |
+//!
+//! A child by number:
+//!
+//! ```no_run
+//! # use heldport::HeldPort;
+//! # use std::{process::Command, time::Duration};
+//! let port = HeldPort::acquire()?;
+//! port.lend()?;                                                  // a borrower may bind it; we still hold it
+//! let mut redis = Command::new("redis-server").args(["--port", &port.port().to_string()]).spawn()?;
+//! port.wait_borrowed(Duration::from_secs(10))?;                  // it listens, and it is ours
+//! // … wait until it answers, then:
+//! port.reclaim()?;                                               // closed again, while redis serves
+//! redis.kill()?;
+//! redis.wait()?;                                                 // the number is still held: start it again
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it works
+//!
+//! A socket that is bound, without SO_REUSEADDR, and does not listen refuses every other bind on its number, and
+//! the kernel gives that number to nobody. Connections to it are refused, so readiness probes stay honest. When
+//! SO_REUSEADDR is switched on *after* the bind, a server that sets it too may bind and listen on top; switched
+//! off again, strangers are refused again, and the server keeps serving. So the number can be lent for each start
+//! of a server and is never free in between.
+//!
+//! The words, used everywhere: **claim** (this process's mark on a number) → **hold** (the exclusive socket) →
+//! **lend** and **reclaim** (open and close the hold to a borrower that binds by number) → **hand over** (give
+//! the socket itself away) → **release**. A **leg** is one (family, protocol) socket of a held port; a **lane** is
+//! where in the range a process starts to look.
+//!
+//! # Races that remain
+//!
+//! While a port is lent and nobody listens yet, a program that asks for *this very number* with SO_REUSEADDR can
+//! bind it. `bind(0)`, outgoing connections and programs without the option cannot. [`HeldPort::wait_borrowed`]
+//! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name. Listeners made in this process,
+//! and those that a child inherits, have no such time.
+//!
+//! On macOS and Windows nothing can be lent: the same calls release the port first and verify afterwards. That
+//! path is tested on Linux; those systems themselves have not been tried.
+//!
+//! # Early drop
+//!
+//! A hold ends with its value. `HeldPort::acquire()?.port()` is a bare number again, as from any other crate:
+//! bind the port to a variable that lives as long as its server.
+//!
+//! # Leaks
+//!
+//! Holds end with their process, however it dies: the kernel closes the sockets. No child inherits a held socket
+//! unless it is passed on purpose. Only [`std::mem::forget`] and values in `static`s (an rstest `#[once]` fixture)
+//! keep a port for the rest of the process's life.
+//!
+//! # Figures and events
+//!
+//! [`stats()`] counts for the process, [`PortAllocator::stats`] for an allocator. Every step is a `tracing` event;
+//! `HELDPORT_DEBUG=1` prints them to stderr without a subscriber.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod allocator;
+mod claims;
+mod error;
+mod event;
+mod held;
+mod holder;
+mod identity;
+mod imp;
+mod lane;
+mod range;
+mod stats;
+
+pub use allocator::{Backoff, PortAllocator, PortAllocatorBuilder};
+pub use error::{Error, Result};
+pub use held::{HandOverError, HeldListener, HeldPort};
+pub use identity::{Borrower, Holder, Holders, Identity};
+pub use lane::Lane;
+pub use range::{Port, PortRange, PortRangeIter};
+pub use stats::{Latency, Slice, Stats, stats};

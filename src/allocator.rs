@@ -86,8 +86,20 @@ impl PortAllocator {
             self.recorder.failed();
             return Err(Error::InvalidCount { count, available });
         }
-        let ports: Result<Vec<_>, Miss> = (0..count).map(|_| self.take()).collect();
-        ports.map_err(|miss| self.failed(miss))
+        let mut ports = Vec::with_capacity(count);
+        while ports.len() < count {
+            match self.take() {
+                Ok(port) => ports.push(port),
+                Err(miss) => {
+                    // Those of a full range are not in the way; those that used up the files are to be counted.
+                    if matches!(miss, Miss::Exhausted { .. }) {
+                        ports.clear();
+                    }
+                    return Err(self.failed(miss));
+                }
+            }
+        }
+        Ok(ports)
     }
 
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.

@@ -64,7 +64,8 @@ pub(crate) struct Claim(u16);
 impl Claim {
     /// Claims `number`, or `None` if this process has claimed it already.
     pub(crate) fn take(number: u16) -> Option<Self> {
-        CLAIMED.take(number.into()).then_some(Self(number))
+        // Lazily: a `Claim` that is made in vain would clear the owner's mark when it drops.
+        CLAIMED.take(number.into()).then(|| Self(number))
     }
 
     pub(crate) fn number(&self) -> u16 {

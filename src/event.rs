@@ -5,6 +5,9 @@ use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+/// What subscribers filter by.
+const TARGET: &str = "heldport";
+
 /// An acquisition that took more attempts than this is warned of: the range is crowded.
 const MANY_ATTEMPTS: u64 = 100;
 
@@ -38,18 +41,22 @@ impl PortEvent<'_> {
     fn trace(&self) {
         use tracing::{debug, trace, warn};
         match self {
-            Self::Busy { port } => trace!(port, "port busy"),
+            Self::Busy { port } => trace!(target: TARGET, port, "port busy"),
             Self::Acquired { port, attempts, took } if *attempts > MANY_ATTEMPTS => {
-                warn!(port, attempts, ?took, "port acquired after many attempts: the range is crowded");
+                warn!(target: TARGET, port, attempts, ?took, "port acquired after many attempts: the range is crowded");
             }
-            Self::Acquired { port, attempts, took } => debug!(port, attempts, ?took, "port acquired"),
-            Self::Exhausted { range, tried } => debug!(?range, tried, "no port free"),
-            Self::Waiting { pause } => debug!(?pause, "waiting for a port"),
-            Self::Lent { port } => debug!(port, "port lent"),
-            Self::Borrowed { port, pid, program } => debug!(port, pid, program, "port borrowed"),
-            Self::Reclaimed { port } => debug!(port, "port reclaimed"),
-            Self::HandedOver { port, to } => debug!(port, to, "port handed over"),
-            Self::Released { port } => debug!(port, "port released"),
+            Self::Acquired { port, attempts, took } => {
+                debug!(target: TARGET, port, attempts, ?took, "port acquired")
+            }
+            Self::Exhausted { range, tried } => debug!(target: TARGET, ?range, tried, "no port free"),
+            Self::Waiting { pause } => debug!(target: TARGET, ?pause, "waiting for a port"),
+            Self::Lent { port } => debug!(target: TARGET, port, "port lent"),
+            Self::Borrowed { port, pid, program } => {
+                debug!(target: TARGET, port, pid, program, "port borrowed")
+            }
+            Self::Reclaimed { port } => debug!(target: TARGET, port, "port reclaimed"),
+            Self::HandedOver { port, to } => debug!(target: TARGET, port, to, "port handed over"),
+            Self::Released { port } => debug!(target: TARGET, port, "port released"),
         }
     }
 }

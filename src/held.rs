@@ -160,7 +160,8 @@ impl HeldPort {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InUse`] if somebody listens on it already: an earlier listener, or a borrower.
+    /// [`Error::InUse`] if somebody listens on it already: an earlier listener of this process at once, another
+    /// process (a borrower, a child just killed) if it has not ended after a second.
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses. The port stays as it was.
     pub fn listen(&self) -> Result<TcpListener> {
         let listener = self.hold.lock().listen()?;

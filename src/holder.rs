@@ -16,7 +16,11 @@ use crate::identity::{Holder, Holders, Identity};
 use crate::imp::{self, PortSocket, Process, Query, SocketState};
 
 /// The most time that an error may take to find out who is to blame.
-const LOOKUP_BUDGET: Duration = Duration::from_millis(50);
+const BLAME_BUDGET: Duration = Duration::from_millis(50);
+
+/// The most time to find out whose listener is on a lent port: ours are found in microseconds, and a thief is
+/// worth a look at every process of a large machine.
+const IDENTITY_BUDGET: Duration = Duration::from_secs(1);
 
 /// How many holders a message names.
 const NAMED: usize = 8;
@@ -54,7 +58,7 @@ pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> Option<Holde
     match imp::sockets(Query::ListenersOn(port), transport) {
         Ok(sockets) => {
             let reached = |socket: &PortSocket| addrs.iter().any(|addr| covers(socket.local.ip(), addr.ip()));
-            name(sockets.into_iter().filter(reached).take(1).collect()).named.pop()
+            name(sockets.into_iter().filter(reached).take(1).collect(), IDENTITY_BUDGET).named.pop()
         }
         Err(_) => addrs.iter().find_map(probe),
     }
@@ -87,7 +91,7 @@ pub(crate) fn in_use(port: u16, transport: Type) -> Error {
         _ => 2,
     });
     holding.truncate(1);
-    let holder = name(holding).named.pop().map(Box::new);
+    let holder = name(holding, BLAME_BUDGET).named.pop().map(Box::new);
     Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn holders_in(range: &RangeInclusive<u16>, transport: Type) -> Holder
         sockets.into_iter().filter(|socket| range.contains(&socket.local.port())).collect();
     in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
     in_range.dedup_by_key(|socket| socket.local.port());
-    name(in_range)
+    name(in_range, BLAME_BUDGET)
 }
 
 /// Without the system's help: what this process knows of itself.
@@ -131,15 +135,15 @@ fn own_holder(port: u16) -> Option<Holder> {
     Some(holder)
 }
 
-/// Names the owners of sockets.
-fn name(mut sockets: Vec<PortSocket>) -> Holders {
+/// Names the owners of sockets, of the first few.
+fn name(mut sockets: Vec<PortSocket>, budget: Duration) -> Holders {
     let more = sockets.len().saturating_sub(NAMED);
     sockets.truncate(NAMED);
     if sockets.is_empty() {
         return Holders::default();
     }
     let inodes: Vec<u64> = sockets.iter().map(|socket| socket.inode).collect();
-    let (owners, unreadable) = match imp::find_owners(&inodes, Instant::now() + LOOKUP_BUDGET) {
+    let (owners, unreadable) = match imp::find_owners(&inodes, Instant::now() + budget) {
         Ok(owners) => (owners, None),
         Err(e) => (HashMap::new(), Some(format!("/proc: {e}"))),
     };

@@ -1,5 +1,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Socket, Type};
 
@@ -12,6 +14,12 @@ use crate::stats::{LentMark, Recorder};
 
 /// Connections that may wait to be accepted: Linux's own default ceiling, to which it cuts larger values.
 const BACKLOG: i32 = 4096;
+
+/// A listener that was dropped lives on for a moment in a child of another thread that is between fork and exec,
+/// and so does one whose process was killed. So long is waited for it to go: milliseconds, unless the machine is
+/// overloaded.
+const FORK_GRACE: Duration = Duration::from_secs(1);
+const FORK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the sealing socket binds: loopback, and on no one's list of addresses.
 const SEAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
@@ -131,15 +139,21 @@ impl Hold {
     }
 
     fn listener(&self) -> Result<TcpListener> {
-        let addr = self.addr();
-        let socket = imp::open_socket(addr.ip(), Type::STREAM).map_err(self.refused("open a listener on"))?;
-        let listen = || {
-            imp::set_reuse(&socket, true)?;
-            socket.bind(&addr.into())?;
-            socket.listen(BACKLOG)
-        };
-        listen().map_err(|e| self.busy_or("listen on", e))?;
-        Ok(socket.into())
+        let until = Instant::now() + FORK_GRACE;
+        loop {
+            match listen_on(self.addr()) {
+                Ok(socket) => return Ok(socket.into()),
+                Err(e) if imp::is_busy(&e) && Instant::now() < until && !self.listens_here() => {
+                    thread::sleep(FORK_PAUSE);
+                }
+                Err(e) => return Err(self.busy_or("listen on", e)),
+            }
+        }
+    }
+
+    /// Whether a listener of this process is on the number.
+    fn listens_here(&self) -> bool {
+        holder::listener_on(&[self.addr()], self.transport()).is_some_and(|holder| holder.is_this_process())
     }
 
     /// Makes the first leg's socket listen, and returns it with the other legs. On failure the hold comes back.
@@ -189,6 +203,14 @@ impl Hold {
             refused(port, action, error)
         }
     }
+}
+
+fn listen_on(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = imp::open_socket(addr.ip(), Type::STREAM)?;
+    imp::set_reuse(&socket, true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 fn refused(port: u16, action: &'static str, error: io::Error) -> Error {

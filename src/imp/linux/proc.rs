@@ -27,22 +27,19 @@ pub(crate) fn inode_of(socket: &Socket) -> io::Result<u64> {
     Ok(copy.metadata()?.ino())
 }
 
-/// The processes that have these sockets open, by inode, as far as rights and time allow. This process is
-/// looked at first, then the others by pid, so that a parent comes before its children.
+/// The processes that have these sockets open, by inode, as far as rights and time allow. This process and its
+/// descendants are looked at first, then the others by pid: so a parent comes before its children.
 pub(crate) fn find_owners(inodes: &[u64], until: Instant) -> io::Result<HashMap<u64, Process>> {
     #[cfg(test)]
     crate::imp::simulate::check_proc()?;
-    let own = std::process::id();
-    let mut pids: Vec<u32> = fs::read_dir("/proc")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != own)
-        .collect();
-    if pids.is_empty() && !Path::new("/proc/self").exists() {
+    let ours = descendants(std::process::id());
+    let mut others: Vec<u32> = numbers_in("/proc")?.filter(|pid| !ours.contains(pid)).collect();
+    if others.is_empty() && !Path::new("/proc/self").exists() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "/proc shows no processes"));
     }
-    pids.sort_unstable();
+    others.sort_unstable();
     let mut found = HashMap::new();
-    for pid in std::iter::once(own).chain(pids) {
+    for pid in ours.into_iter().chain(others) {
         if found.len() == inodes.len() || Instant::now() > until {
             break;
         }
@@ -51,6 +48,28 @@ pub(crate) fn find_owners(inodes: &[u64], until: Instant) -> io::Result<HashMap<
         }
     }
     Ok(found)
+}
+
+/// A process and those that descend from it, parents first. Kernels that list no children show it alone.
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = family.get(next) {
+        let threads = numbers_in(format!("/proc/{pid}/task")).into_iter().flatten();
+        let children = threads.flat_map(|thread| {
+            let list = fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
+            list.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>()
+        });
+        let children: Vec<u32> = children.filter(|child| !family.contains(child)).collect();
+        family.extend(children);
+        next += 1;
+    }
+    family
+}
+
+/// The names in a directory that are numbers: processes, or threads of one.
+fn numbers_in(directory: impl AsRef<Path>) -> io::Result<impl Iterator<Item = u32>> {
+    Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
 /// Inodes of the sockets that a process has open; none if it may not be looked at.
@@ -116,7 +135,7 @@ fn identify(pid: u32) -> Identity {
 /// be ours if that is one of our ancestors beyond our parent (init, a service manager) and it is younger than
 /// we are. What our own parent started beside us is another test.
 fn judge(theirs: &[Origin], ours: &[Origin]) -> Identity {
-    let Some(own) = ours.first() else { return Identity::Unknown };
+    let (Some(own), false) = (ours.first(), theirs.is_empty()) else { return Identity::Unknown };
     if theirs.iter().any(|process| process.pid == own.pid) {
         return Identity::Ours;
     }

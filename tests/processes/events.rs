@@ -1,0 +1,121 @@
+//! What is told of a port's life: on stderr with HELDPORT_DEBUG, and to a `tracing` subscriber.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+use heldport::{HeldPort, Lane};
+use libtest_mimic::Trial;
+
+use crate::roles::say;
+use crate::support::*;
+use crate::worker::role;
+use crate::{Outcome, test};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("debug_variable_prints_every_step_to_stderr", printed),
+        test("without_the_debug_variable_nothing_is_printed", silent),
+        test("every_step_is_a_tracing_event_and_a_crowd_a_warning", traced),
+    ]
+}
+
+/// A role: two ports' lives in a crowded range. Says the first number of the range.
+pub(crate) fn live() -> Outcome {
+    let (builder, range) = private_allocator(120);
+    let (host, _) = private_block(1);
+    say(range.start());
+    let _crowd =
+        range.clone().skip(1).map(|port| bind(host.into(), port, PLAIN)).collect::<io::Result<Vec<_>>>()?;
+    let allocator = builder.lane(Lane::Fixed { index: 0, of: 120 }).build()?;
+    let easy = allocator.acquire()?;
+    easy.lend()?;
+    let server = listen(host.into(), easy.port(), REUSE)?;
+    easy.wait_borrowed(PATIENCE)?;
+    easy.reclaim()?;
+    drop((server, easy));
+    let hard: HeldPort = allocator.acquire()?; // all the way round
+    drop(hard.into_listener()?);
+    let _only = allocator.acquire()?;
+    ensure!(allocator.acquire().is_err());
+    Ok(())
+}
+
+/// A role: the same with a subscriber that writes to stderr.
+pub(crate) fn live_traced() -> Outcome {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .init();
+    live()
+}
+
+/// What the role printed to stderr, and the number that it said.
+fn run(mut command: Command) -> Result<(String, u16, u32)> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = child.id();
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success(), "{text}");
+    Ok((text, String::from_utf8(output.stdout)?.trim().parse()?, pid))
+}
+
+fn expect(text: &str, parts: &[String]) -> Outcome {
+    for part in parts {
+        ensure!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    Ok(())
+}
+
+fn printed() -> Outcome {
+    let mut command = role("events", &[]);
+    command.env("HELDPORT_DEBUG", "1");
+    let (text, port, pid) = run(command)?;
+    expect(
+        &text,
+        &[
+            format!("heldport: acquired {port} in "),
+            format!("heldport: lent {port}\n"),
+            format!("heldport: {port} is borrowed by pid {pid} ("),
+            format!("heldport: reclaimed {port}\n"),
+            format!("heldport: released {port}\n"),
+            format!("heldport: {} is in use, trying the next\n", port + 1),
+            "attempts: 120 (the range is crowded)\n".to_owned(),
+            format!("heldport: handed {port} over to a listener\n"),
+            format!("heldport: no port free in {port}..={}, 120 tried\n", port + 119),
+        ],
+    )
+}
+
+fn silent() -> Outcome {
+    for value in ["", "0"] {
+        let mut command = role("events", &[]);
+        command.env("HELDPORT_DEBUG", value);
+        ensure!(run(command)?.0.is_empty());
+    }
+    let mut command = role("events", &[]);
+    command.env_remove("HELDPORT_DEBUG");
+    ensure!(run(command)?.0.is_empty());
+    Ok(())
+}
+
+fn traced() -> Outcome {
+    let (text, port, pid) = run(role("events-traced", &[]))?;
+    expect(
+        &text,
+        &[
+            format!("DEBUG heldport: port acquired port={port} attempts=1 took="),
+            format!("DEBUG heldport: port lent port={port}"),
+            format!("DEBUG heldport: port borrowed port={port} pid={pid} program="),
+            format!("DEBUG heldport: port reclaimed port={port}"),
+            format!("DEBUG heldport: port released port={port}"),
+            format!("TRACE heldport: port busy port={}", port + 1),
+            format!(
+                "WARN heldport: port acquired after many attempts: the range is crowded port={port} attempts=120"
+            ),
+            format!("DEBUG heldport: port handed over port={port} to=\"a listener\""),
+            format!("DEBUG heldport: no port free range={port}..={}", port + 119),
+        ],
+    )
+}

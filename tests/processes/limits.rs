@@ -1,0 +1,139 @@
+//! Processes with few rights and few files: the errors' texts, and that nothing is lost.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use heldport::{Error, HeldPort, Identity, PortAllocator, stats};
+use libtest_mimic::Trial;
+
+use crate::support::{PATIENCE, REUSE, V4, listen};
+use crate::worker::{ROLE, role, role_in_shell};
+use crate::{Outcome, test, test_that_needs};
+
+/// Debian's `nobody`.
+const NOBODY: u32 = 65_534;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("the_file_limit_is_told_and_everything_given_back", || {
+            run(role_in_shell("ulimit -n 60", "few-files"))
+        }),
+        test_that_needs("root", "an_unprivileged_user_is_told_what_it_may_not", as_nobody),
+        test_that_needs("root", "without_proc_ports_are_held_and_holders_unknown", || {
+            run(unshared("--mount", "mount -t tmpfs none /proc", "no-proc"))
+        }),
+    ]
+}
+
+/// Runs a role to its end; what it finds wrong is on its stderr.
+pub(crate) fn run(mut command: Command) -> Outcome {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// A role in a namespace of its own, with what the shell prepares there.
+pub(crate) fn unshared(namespace: &str, preparation: &str, role: &str) -> Command {
+    let inner = role_in_shell(preparation, role);
+    let mut command = Command::new("unshare");
+    command.arg(namespace).arg(inner.get_program()).args(inner.get_args());
+    command
+}
+
+/// A role: under a limit of 60 files, 29 ports of two files are too many.
+pub(crate) fn few_files() -> Outcome {
+    let kept = HeldPort::acquire()?;
+    let error = PortAllocator::global().acquire_many(100).expect_err("60 files are too few");
+    let Error::TooManyOpenFiles { held, limit: Some(60), .. } = error else { anyhow::bail!("{error:?}") };
+    ensure!((20..30).contains(&held), "{held}");
+    let text = error.to_string();
+    ensure!(text.contains("its limit is 60 files") && text.contains("ulimit -n"), "{text}");
+    ensure!(stats().held == 1, "the others were given back: {}", stats());
+    let again = PortAllocator::global().acquire_many(20)?;
+    // The limit again, one by one, lent ports and listeners included.
+    let mut more = Vec::new();
+    let error = loop {
+        match HeldPort::acquire() {
+            Ok(port) => more.push(port),
+            Err(e) => break e,
+        }
+    };
+    ensure!(matches!(error, Error::TooManyOpenFiles { .. }), "{error:?}");
+    ensure!(matches!(kept.listen(), Err(Error::TooManyOpenFiles { .. })), "no file for a listener");
+    drop((again, more));
+    ensure!(!kept.is_lent(), "a failed listen leaves it as it was");
+    drop(kept.listen()?);
+    Ok(())
+}
+
+/// The role runs from a copy: an unprivileged user may not be able to reach the target directory.
+fn as_nobody() -> Outcome {
+    let server = listen(V4, 0, REUSE)?; // root's
+    let dir = tempfile::tempdir()?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    let copy = dir.path().join("processes");
+    // By another process: a copy that this one had open for writing could not be run while any of its other
+    // threads is between fork and exec.
+    ensure!(Command::new("cp").arg(std::env::current_exe()?).arg(&copy).status()?.success());
+    let mut command = Command::new(copy);
+    command.args([ROLE, "unprivileged", &server.local_addr()?.port().to_string()]).uid(NOBODY).gid(NOBODY);
+    run(command)
+}
+
+/// A role, as an unprivileged user, beside root's listener on `port_of_root`.
+pub(crate) fn unprivileged(port_of_root: u16) -> Outcome {
+    let denied = |result: Result<HeldPort, Error>| {
+        let error = result.expect_err("a privileged number");
+        let Error::PermissionDenied { port, .. } = error else { anyhow::bail!("{error:?}") };
+        let text = error.to_string();
+        ensure!(
+            port < 1024 && text.starts_with(&format!("port {port} may not be bound by this user")),
+            "{text}"
+        );
+        ensure!(text.contains("from 1024 up"), "{text}");
+        Ok(())
+    };
+    denied(PortAllocator::global().acquire_exact(81))?;
+    let privileged = PortAllocator::builder().range(1..=1023).exclude_well_known(false).build()?;
+    denied(privileged.acquire())?;
+    denied(privileged.acquire_within(PATIENCE))?;
+
+    let error = PortAllocator::global().acquire_exact(port_of_root).expect_err("root listens there");
+    let Error::InUse { holder: Some(holder), .. } = &error else { anyhow::bail!("{error:?}") };
+    ensure!((holder.pid, holder.uid, holder.identity) == (None, Some(0), Identity::Unknown), "{holder:?}");
+    ensure!(error.to_string().contains("a process that this user may not look at (uid 0)"), "{error}");
+
+    // Its own borrowers it can tell: by sock_diag and /proc, both without rights.
+    let port = HeldPort::acquire()?;
+    port.lend()?;
+    let mut child = role("serve", &[&port.port().to_string()]).spawn()?;
+    let borrower = port.wait_borrowed(PATIENCE);
+    child.kill()?;
+    child.wait()?;
+    let borrower = borrower?;
+    ensure!((borrower.pid, borrower.identity) == (Some(child.id()), Identity::Ours), "{borrower:?}");
+    Ok(())
+}
+
+/// A role: /proc is empty.
+pub(crate) fn no_proc() -> Outcome {
+    let port = HeldPort::acquire()?; // the kernel picks
+    ensure!(port.addrs().len() == 2, "{port:?}");
+    port.lend()?;
+    let server = TcpListener::bind(port.addr())?;
+    let borrower = port.wait_borrowed(PATIENCE)?;
+    ensure!((borrower.pid, borrower.identity) == (None, Identity::Unknown), "{borrower:?}");
+    port.reclaim()?;
+    drop(server);
+    let stranger = TcpListener::bind("127.0.0.1:0")?;
+    let only = stranger.local_addr()?.port();
+    let error = PortAllocator::builder().range(only..=only).build()?.acquire().expect_err("in use");
+    let text = error.to_string();
+    ensure!(text.contains("who holds them cannot be told: /proc:"), "{text}");
+    ensure!(text.contains(&format!("{only}: a process that this user may not look at")), "{text}");
+    Ok(())
+}

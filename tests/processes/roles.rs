@@ -1,0 +1,173 @@
+//! What this binary does as another process of a test.
+
+use std::io::{BufRead, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use heldport::{HeldPort, PortAllocator};
+
+use crate::support::*;
+use crate::{Outcome, events, kernel, limits};
+
+/// The longest that a role goes on by itself: none outlives a test that lost it.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// On a busy machine a hammer may get little done; it goes on until it has done this.
+const LEAST_TRIES: u32 = 10_000;
+
+/// Between choosing a port and binding it, as a test that starts a server has it.
+const GAP: Duration = Duration::from_millis(5);
+
+pub(crate) fn play(args: &[String]) -> ExitCode {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args[..] {
+        ["storm", each] => each.parse().map_err(Into::into).and_then(storm),
+        ["serve", port] => port.parse().map_err(Into::into).and_then(serve),
+        ["serve-activated"] => serve_activated(),
+        ["hammer", port] => port.parse().map_err(Into::into).and_then(hammer),
+        ["thief"] => thief(),
+        ["victim"] => victim(),
+        ["hold", host] => host.parse().map_err(Into::into).and_then(hold),
+        ["events"] => events::live(),
+        ["events-traced"] => events::live_traced(),
+        ["few-files"] => limits::few_files(),
+        ["unprivileged", port] => port.parse().map_err(Into::into).and_then(limits::unprivileged),
+        ["no-proc"] => limits::no_proc(),
+        ["ten-ephemeral"] => kernel::ten_ephemeral_ports(),
+        ["all-ephemeral"] => kernel::all_ephemeral(),
+        ["reserved"] => kernel::reserved(),
+        ["no-ipv6"] => kernel::no_ipv6(),
+        _ => Err(anyhow::anyhow!("no such role: {args:?}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{args:?}: {e:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says something to the test.
+pub(crate) fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+    let _ = std::io::stdout().flush();
+}
+
+/// The next line that the test says.
+pub(crate) fn hear() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
+
+/// Goes on until the test ends this process's input.
+pub(crate) fn stay() -> Outcome {
+    std::io::stdin().lock().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn storm(each: usize) -> Outcome {
+    say("ready");
+    hear()?;
+    let mut kept = Vec::new();
+    for _ in 0..each {
+        let port = HeldPort::acquire()?;
+        port.lend()?;
+        thread::sleep(GAP); // the gap is the attack
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, port.port()));
+        say(format_args!(
+            "{} {}",
+            port.port(),
+            server.as_ref().map_or_else(ToString::to_string, |_| "bound".into())
+        ));
+        kept.push((port, server));
+    }
+    let numbers: Vec<_> = kept.iter().map(|(port, _)| port.port().to_string()).collect();
+    say(numbers.join(" "));
+    stay()
+}
+
+/// A plain server by number, which knows nothing of this crate.
+fn serve(port: u16) -> Outcome {
+    serve_on(&TcpListener::bind((Ipv4Addr::LOCALHOST, port))?)
+}
+
+fn serve_activated() -> Outcome {
+    // It takes the listeners only if LISTEN_PID is this process.
+    let listener = listenfd::ListenFd::from_env().take_tcp_listener(0)?.context("no listener was passed")?;
+    serve_on(&listener)
+}
+
+fn serve_on(listener: &TcpListener) -> Outcome {
+    for connection in listener.incoming() {
+        answer_http(connection?)?;
+    }
+    Ok(())
+}
+
+fn answer_http(mut connection: TcpStream) -> Outcome {
+    let mut request = std::io::BufReader::new(connection.try_clone()?).lines();
+    while request.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
+    Ok(())
+}
+
+/// Asks the kernel for any number, over and over, and says how often it got this one.
+fn hammer(target: u16) -> Outcome {
+    let sink = TcpListener::bind((V4, 0))?;
+    let ended = thread::spawn(stay);
+    let (until, mut tries, mut hits) = (Instant::now() + BOUND, 0_u32, 0_u32);
+    say("hammering");
+    while (!ended.is_finished() || tries < LEAST_TRIES) && Instant::now() < until {
+        for ip in [V4, V6, ANY4, ANY6] {
+            for options in [PLAIN, REUSE, REUSE_PORT] {
+                tries += 1;
+                hits += u32::from(bind(ip, 0, options).is_ok_and(|socket| port_of(&socket) == target));
+            }
+        }
+        let client = TcpStream::connect(sink.local_addr()?)?;
+        let _ = sink.accept()?;
+        tries += 1;
+        hits += u32::from(client.local_addr()?.port() == target);
+    }
+    say(format_args!("{tries} {hits}"));
+    Ok(())
+}
+
+/// Takes the number that it is told, as soon as it can.
+fn thief() -> Outcome {
+    let port = hear()?.parse()?;
+    let until = Instant::now() + BOUND;
+    while Instant::now() < until {
+        if let Ok(_loot) = listen(V4, port, REUSE) {
+            say("got it");
+            return stay();
+        }
+        thread::yield_now();
+    }
+    bail!("{port} was never open")
+}
+
+/// Lends a port, and says who came.
+fn victim() -> Outcome {
+    let port = HeldPort::acquire()?;
+    port.lend()?;
+    say(port.port());
+    hear()?;
+    match port.wait_borrowed(PATIENCE) {
+        Ok(borrower) => say(format_args!("{:?} {:?}", borrower.identity, borrower.pid)),
+        Err(e) => say(e.to_string().replace('\n', " ")),
+    }
+    stay()
+}
+
+/// Holds a port on an address, and says its number.
+fn hold(host: Ipv4Addr) -> Outcome {
+    let port = PortAllocator::builder().host(host).build()?.acquire()?;
+    say(port.port());
+    stay()
+}

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("{given:?} is no port to hold: a port is a number from 1 to 65535")]
     InvalidPort {
         /// What was given.
-        given: String,
+        given: Box<str>,
     },
 
     /// Not a range that ports can be picked from.
@@ -53,7 +53,7 @@ pub enum Error {
     #[error("the port range {given} cannot be used: {reason}")]
     InvalidRange {
         /// The range as it was written.
-        given: String,
+        given: Box<str>,
         /// What is wrong with it and how to mend it.
         reason: &'static str,
     },
@@ -109,11 +109,11 @@ pub enum Error {
     #[error("{node} was not ready after {waited:.1?}{}", output_of(output))]
     NotReady {
         /// What was waited for.
-        node: String,
+        node: Box<str>,
         /// How long.
         waited: Duration,
         /// Its last output, or what is known instead.
-        output: String,
+        output: Box<str>,
     },
 
     /// The process has as many open files as it may.
@@ -145,11 +145,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid_port(given: &str) -> Self {
-        Self::InvalidPort { given: given.to_owned() }
+        Self::InvalidPort { given: given.into() }
     }
 
     pub(crate) fn invalid_range(given: &str, reason: &'static str) -> Self {
-        Self::InvalidRange { given: given.to_owned(), reason }
+        Self::InvalidRange { given: given.into(), reason }
     }
 
     /// For `map_err`: the system refused to do `action` with `port`.
@@ -195,7 +195,7 @@ mod tests {
     fn an_error_is_small_and_can_cross_threads() {
         fn check<T: Send + Sync + 'static>() {}
         check::<Error>();
-        assert!(size_of::<Error>() <= 64, "{} bytes", size_of::<Error>());
+        assert!(size_of::<Error>() <= 48, "{} bytes", size_of::<Error>());
     }
 
     #[test]

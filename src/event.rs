@@ -46,13 +46,13 @@ impl PortEvent<'_> {
                 warn!(target: TARGET, port, attempts, ?took, "port acquired after many attempts: the range is crowded");
             }
             Self::Acquired { port, attempts, took } => {
-                debug!(target: TARGET, port, attempts, ?took, "port acquired")
+                debug!(target: TARGET, port, attempts, ?took, "port acquired");
             }
             Self::Exhausted { range, tried } => debug!(target: TARGET, ?range, tried, "no port free"),
             Self::Waiting { pause } => debug!(target: TARGET, ?pause, "waiting for a port"),
             Self::Lent { port } => debug!(target: TARGET, port, "port lent"),
             Self::Borrowed { port, pid, program } => {
-                debug!(target: TARGET, port, pid, program, "port borrowed")
+                debug!(target: TARGET, port, pid, program, "port borrowed");
             }
             Self::Reclaimed { port } => debug!(target: TARGET, port, "port reclaimed"),
             Self::HandedOver { port, to } => debug!(target: TARGET, port, to, "port handed over"),

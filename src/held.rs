@@ -65,7 +65,8 @@ pub struct HeldPort {
 impl HeldPort {
     pub(crate) fn new(claim: Claim, legs: Vec<Leg>, recorder: Recorder, release_first: bool) -> Self {
         let hold = Hold::new(legs, recorder.clone(), release_first);
-        Self { hold: Mutex::new(hold), registration: Registration::new(claim, recorder) }
+        let registration = Registration::new(claim, hold.addr(), recorder);
+        Self { hold: Mutex::new(hold), registration }
     }
 
     /// A port on both loopback addresses (127.0.0.1, and `::1` where the machine has IPv6), for TCP, from
@@ -174,14 +175,13 @@ impl HeldPort {
     ///
     /// # Errors
     /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it.
-    #[expect(clippy::result_large_err, reason = "what could not be handed over comes back whole")]
     pub fn into_listener(self) -> Result<HeldListener, HandOverError> {
-        let addr = self.addr();
+        let ip = self.addr().ip();
         let Self { hold, registration } = self;
         match hold.into_inner().into_listener() {
             Ok((listener, others)) => {
                 registration.handed_over("a listener");
-                Ok(HeldListener::new(addr, listener, others, registration))
+                Ok(HeldListener::new(ip, listener, others, registration))
             }
             Err((error, hold)) => {
                 Err(HandOverError { error, port: Self { hold: Mutex::new(hold), registration } })

@@ -28,21 +28,17 @@ const NAMED: usize = 8;
 /// A listener that answers takes far less; the probe is for systems that tell nothing.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The thread that acquired each port which this process holds: libtest names threads by test.
-static OWN: Mutex<BTreeMap<u16, Thread>> = Mutex::new(BTreeMap::new());
+/// The ports that this process holds: the address of each, and the thread that acquired it, since libtest names
+/// threads by test.
+static OWN: Mutex<BTreeMap<u16, (SocketAddr, Thread)>> = Mutex::new(BTreeMap::new());
 
-/// Notes that the current thread holds `port`.
-pub(crate) fn register(port: u16) {
-    OWN.lock().insert(port, std::thread::current());
+/// Notes that the current thread holds a port.
+pub(crate) fn register(addr: SocketAddr) {
+    OWN.lock().insert(addr.port(), (addr, std::thread::current()));
 }
 
 pub(crate) fn unregister(port: u16) {
     OWN.lock().remove(&port);
-}
-
-/// The thread of this process that acquired `port`, if it is held here.
-fn own_thread(port: u16) -> Option<Thread> {
-    OWN.lock().get(&port).cloned()
 }
 
 /// The test that a thread of this process runs.
@@ -78,9 +74,6 @@ fn probe(addr: &SocketAddr) -> Option<Holder> {
 
 /// The error for a number that somebody has: who, or when to retry.
 pub(crate) fn in_use(port: u16, transport: Type) -> Error {
-    if let Some(own) = own_holder(port) {
-        return Error::InUse { port, holder: Some(Box::new(own)), retry_after: None };
-    }
     let sockets = imp::sockets(Query::AllOn(port), transport).unwrap_or_default();
     let retry_after = time_wait_of(&sockets);
     let mut holding: Vec<_> = sockets.into_iter().filter(is_held).collect();
@@ -91,7 +84,7 @@ pub(crate) fn in_use(port: u16, transport: Type) -> Error {
         _ => 2,
     });
     holding.truncate(1);
-    let holder = name(holding, BLAME_BUDGET).named.pop().map(Box::new);
+    let holder = name(holding, BLAME_BUDGET).named.pop().or_else(|| own_holder(port)).map(Box::new);
     Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
 }
 
@@ -127,8 +120,8 @@ fn own_holders(range: &RangeInclusive<u16>, reason: &io::Error) -> Holders {
 
 /// This process as the holder of `port`, if it holds it.
 fn own_holder(port: u16) -> Option<Holder> {
-    let thread = own_thread(port)?;
-    let mut holder = Holder::anonymous(SocketAddr::from(([127, 0, 0, 1], port)), false);
+    let (addr, thread) = OWN.lock().get(&port).cloned()?;
+    let mut holder = Holder::anonymous(addr, false);
     holder.pid = Some(std::process::id());
     holder.identity = Identity::Ours;
     holder.test = test_of(&thread);
@@ -160,8 +153,8 @@ fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {
         holder.program.clone_from(&owner.program);
         holder.command_line.clone_from(&owner.command_line);
         holder.identity = owner.identity;
-        let own = (owner.pid == std::process::id()).then(|| own_thread(socket.local.port())).flatten();
-        holder.test = own.as_ref().and_then(test_of).or_else(|| owner.test.clone());
+        let own = if holder.is_this_process() { own_holder(socket.local.port()) } else { None };
+        holder.test = own.and_then(|own| own.test).or_else(|| owner.test.clone());
     }
     holder
 }

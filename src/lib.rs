@@ -91,6 +91,11 @@ mod lane;
 mod range;
 mod stats;
 
+/// The README's code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use allocator::{Backoff, PortAllocator, PortAllocatorBuilder};
 pub use error::{Error, Result};
 pub use held::{HandOverError, HeldListener, HeldPort};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// A running server, killed and reaped at the end of this value at the latest.
 #[must_use = "the server is killed as soon as this value is dropped"]
@@ -24,20 +24,19 @@ impl Server {
         Ok(Self { process, output })
     }
 
-    /// Adds the server's state and output to an error that it is to blame for.
+    /// Adds the server's state and output to an error that it may be to blame for.
     pub(crate) fn explain<T>(&mut self, result: Result<T>) -> Result<T> {
-        result.or_else(|error| {
-            let state = match self.process.try_wait()? {
-                Some(status) => format!("it had ended ({status})"),
-                None => "it was running".to_owned(),
-            };
-            // The position in the file is shared with the server, which must not print any more.
-            self.kill()?;
-            let mut output = String::new();
-            self.output.rewind()?;
-            self.output.read_to_string(&mut output)?;
-            Err(error.context(format!("{state}; its output:\n{output}")))
-        })
+        let Err(error) = result else { return result };
+        let state = match self.process.try_wait()? {
+            Some(status) => format!("it had ended, {status}"),
+            None => "it was still running".to_owned(),
+        };
+        // Reading moves the position where a running server would go on writing.
+        self.kill()?;
+        let mut output = String::new();
+        self.output.rewind()?;
+        self.output.read_to_string(&mut output)?;
+        bail!("{error:#}\n{state}; its output:\n{output}")
     }
 
     /// Kills it with SIGKILL, which no server can prepare for, and waits for its end.

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `servers.rs` shows every way to hand a port over: to a std or tokio listener, to one that is restarted, to
-//! child processes that are told a number, and to one that inherits its socket. They all run at the same time.
-//! Each child is killed and started again on its number, which stays held in between. Meanwhile thieves
+//! child processes that are told a number, and to one that inherits its socket. All run at the same time, and
+//! each child is killed and started again on its number, which stays held in between. Meanwhile thieves
 //! (`thieves.rs`) bind and connect as other programs on the machine might; one success fails the run.
 //!
 //! Nothing has to be installed: `python3` and `redis-server` take part where they are. It is meant for Linux;
@@ -28,6 +28,9 @@ use anyhow::{Result, anyhow, bail, ensure};
 use programs::Program;
 use servers::Report;
 use thieves::{Tally, Thieves};
+
+/// How many thefts of a kind are shown. One is too many.
+const SHOWN: usize = 5;
 
 /// Runs one server from its first start to its last.
 type Run = Box<dyn FnOnce(&Thieves) -> Result<Report> + Send>;
@@ -103,7 +106,7 @@ fn print_servers(outcomes: &[Outcome]) {
     for (name, outcome) in outcomes {
         match outcome {
             Ok(Report { port, starts, requests }) => println!("{name:<28}{port:>6}{starts:>8}{requests:>10}"),
-            Err(error) => println!("{name:<28}FAILED: {error:?}"),
+            Err(error) => println!("{name:<28}FAILED: {error:#}"),
         }
     }
 }
@@ -112,7 +115,7 @@ fn print_thieves(tallies: &[Tally]) {
     println!("\n{:<28}{:>14}{:>10}", "thieves", "tries", "thefts");
     for Tally { trick, tries, thefts } in tallies {
         println!("{trick:<28}{tries:>14}{:>10}", thefts.len());
-        for addr in thefts {
+        for addr in thefts.iter().take(SHOWN) {
             println!("  STOLEN: {addr}");
         }
     }

@@ -14,13 +14,14 @@ use crate::http;
 use crate::programs::Program;
 use crate::thieves::Thieves;
 
-/// How often a server is started.
+/// How often a server is started, if it is restarted at all.
 const STARTS: u32 = 5;
 /// How often it is asked after each start.
-const REQUESTS: u32 = 50;
+const REQUESTS: u32 = 20;
+const ALL_REQUESTS: u32 = STARTS * REQUESTS;
 
-/// `HeldPort::acquire` keeps away from the numbers that the kernel picks for `bind(0)` and `connect`. These lie
-/// right among them, so that every thief has a chance.
+/// `HeldPort::acquire` keeps away from the numbers that the kernel picks for `bind(0)` and `connect`. These
+/// lie right among them, so that every thief has a chance.
 const CONTESTED: RangeInclusive<u16> = 51_000..=59_999;
 
 /// What a server has done.
@@ -36,14 +37,14 @@ pub(crate) fn std_listener(thieves: &Thieves) -> Result<Report> {
     let addr = port.addr();
     let wanted = thieves.aim_at(port.addrs());
 
-    let listener = wanted.while_lent(|| port.into_listener())?;
+    let listener = wanted.while_lent(port, HeldPort::into_listener)?;
     // It serves, and keeps the port, until this process ends.
     thread::spawn(move || http::serve(&listener));
-    ask_often(addr, client::get)?;
-    Ok(Report { port: addr.port(), starts: 1, requests: REQUESTS })
+    ask_often(addr, client::get, ALL_REQUESTS)?;
+    Ok(Report { port: addr.port(), starts: 1, requests: ALL_REQUESTS })
 }
 
-/// The same with tokio.
+/// The same for tokio.
 pub(crate) fn tokio_listener(thieves: &Thieves) -> Result<Report> {
     let runtime = Runtime::new()?;
     let _inside = runtime.enter();
@@ -52,10 +53,10 @@ pub(crate) fn tokio_listener(thieves: &Thieves) -> Result<Report> {
     // Without `::1`: `into_tokio` keeps the listener alone.
     let wanted = thieves.aim_at(vec![addr]);
 
-    let listener = wanted.while_lent(|| port.into_listener())?.into_tokio()?;
+    let listener = wanted.while_lent(port, HeldPort::into_listener)?.into_tokio()?;
     runtime.spawn(http::serve_async(listener));
-    ask_often(addr, client::get)?;
-    Ok(Report { port: addr.port(), starts: 1, requests: REQUESTS })
+    ask_often(addr, client::get, ALL_REQUESTS)?;
+    Ok(Report { port: addr.port(), starts: 1, requests: ALL_REQUESTS })
 }
 
 /// In this process, restarted: a new listener each time, and the hold stays behind it.
@@ -64,13 +65,15 @@ pub(crate) fn restarted_listener(thieves: &Thieves) -> Result<Report> {
     let wanted = thieves.aim_at(port.addrs());
 
     for _ in 0..STARTS {
-        let listener = wanted.while_lent(|| port.listen())?;
+        // Tried again if it is in use: a child that another thread is starting right now has a copy of the
+        // last listener, until it becomes its own program.
+        let listener = client::retry(|| Ok(wanted.while_lent(&port, HeldPort::listen)?))?;
         let server = thread::spawn(move || http::serve(&listener));
-        ask_often(port.addr(), client::get)?;
+        ask_often(port.addr(), client::get, REQUESTS)?;
         client::get_path(port.addr(), http::QUIT)?;
         server.join().map_err(|_| anyhow!("the server panicked"))?;
     }
-    Ok(Report { port: port.port(), starts: STARTS, requests: STARTS * REQUESTS })
+    Ok(Report { port: port.port(), starts: STARTS, requests: ALL_REQUESTS })
 }
 
 /// A child process that is told a number and binds it: the port is lent for each of its starts.
@@ -79,12 +82,12 @@ pub(crate) fn child_by_number(program: &Program, thieves: &Thieves) -> Result<Re
     let wanted = thieves.aim_at(port.addrs());
 
     for _ in 0..STARTS {
-        let mut server = wanted.while_lent(|| start_by_number(program, &port))?;
-        let answers = ask_often(port.addr(), program.ask);
+        let mut server = wanted.while_lent(&port, |port| start_by_number(program, port))?;
+        let answers = ask_often(port.addr(), program.ask, REQUESTS);
         server.explain(answers)?;
         server.kill()?; // and the number is still held
     }
-    Ok(Report { port: port.port(), starts: STARTS, requests: STARTS * REQUESTS })
+    Ok(Report { port: port.port(), starts: STARTS, requests: ALL_REQUESTS })
 }
 
 fn start_by_number(program: &Program, port: &HeldPort) -> Result<Server> {
@@ -115,17 +118,22 @@ pub(crate) fn inheriting_child(thieves: &Thieves) -> Result<Report> {
     let wanted = thieves.aim_at(port.addrs());
 
     for _ in 0..STARTS {
-        let mut command = std::process::Command::new("sh");
-        // The socket comes as file 3. This example, which has no `unsafe`, can take it as file 0 only.
-        command.args(["-c", r#"exec "$0" serve-inherited <&3 3<&-"#]).arg(std::env::current_exe()?);
-        let spawn = |command| wanted.while_lent(|| port.spawn_with_listeners(command));
-        let mut server = Server::start(command, |command| Ok(spawn(command)?))?;
+        // Tried again for the same reason as above.
+        let mut server = client::retry(|| wanted.while_lent(&port, start_inheriting))?;
         // No waiting: the socket listens already, and connections queue until the child accepts them.
-        let answers = ask_often(port.addr(), client::get);
+        let answers = ask_often(port.addr(), client::get, REQUESTS);
         server.explain(answers)?;
         server.kill()?;
     }
-    Ok(Report { port: port.port(), starts: STARTS, requests: STARTS * REQUESTS })
+    Ok(Report { port: port.port(), starts: STARTS, requests: ALL_REQUESTS })
+}
+
+#[cfg(target_os = "linux")]
+fn start_inheriting(port: &HeldPort) -> Result<Server> {
+    let mut command = std::process::Command::new("sh");
+    // The socket comes as file 3. From there only `unsafe` code can take it, so the shell makes it file 0.
+    command.args(["-c", r#"exec "$0" serve-inherited <&3 3<&-"#]).arg(std::env::current_exe()?);
+    Server::start(command, |command| Ok(port.spawn_with_listeners(command)?))
 }
 
 /// What that child runs.
@@ -140,6 +148,6 @@ pub(crate) fn serve_inherited() -> Result<()> {
     Ok(())
 }
 
-fn ask_often(addr: SocketAddr, ask: Ask) -> Result<()> {
-    (0..REQUESTS).try_for_each(|_| ask(addr))
+fn ask_often(addr: SocketAddr, ask: Ask, requests: u32) -> Result<()> {
+    (0..requests).try_for_each(|_| ask(addr))
 }

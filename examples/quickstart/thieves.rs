@@ -11,11 +11,14 @@ use parking_lot::RwLock;
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Thieves give up after this time, whatever happens to the servers.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(60);
 /// Between two rounds, so that the servers get the processor too.
 const REST: Duration = Duration::from_millis(1);
-/// How often a round asks the kernel for a number of its choice.
-const PICKS: usize = 16;
+/// A connection to oneself takes microseconds, if it comes about.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a round lets the kernel choose a number. Fewer connections, as firewalls remember each of them.
+const BINDS: usize = 16;
+const CONNECTS: usize = 4;
 
 /// A way to steal.
 #[derive(Clone, Copy)]
@@ -60,11 +63,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Does something that lends the number, be it for an instant. Meanwhile no thief asks for this very number
-    /// with SO_REUSEADDR, which is the one way in; all the others go on.
-    pub(crate) fn while_lent<T>(&self, start: impl FnOnce() -> T) -> T {
+    /// Does with the port something that lends it, be it for an instant. Meanwhile no thief asks for this
+    /// very number with SO_REUSEADDR, as that is the one way in; all the others go on.
+    pub(crate) fn while_lent<P, T>(&self, port: P, start: impl FnOnce(P) -> T) -> T {
         let _lent = self.number.lent.write();
-        start()
+        start(port)
     }
 }
 
@@ -134,7 +137,7 @@ fn bind_exactly_with_reuse(wanted: &[Arc<Number>], tally: &mut Tally) -> io::Res
 }
 
 fn bind_any(wanted: &[Arc<Number>], tally: &mut Tally) -> io::Result<()> {
-    for _ in 0..PICKS {
+    for _ in 0..BINDS {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         tally.count_pick(listener.local_addr()?, wanted);
     }
@@ -144,13 +147,12 @@ fn bind_any(wanted: &[Arc<Number>], tally: &mut Tally) -> io::Result<()> {
 /// Connects to a listener of the thief's own: the kernel picks the number that it comes from.
 fn connect(wanted: &[Arc<Number>], tally: &mut Tally) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    for _ in 0..PICKS {
-        let stream = TcpStream::connect(listener.local_addr()?)?;
+    for _ in 0..CONNECTS {
+        let stream = TcpStream::connect_timeout(&listener.local_addr()?, PATIENCE)?;
         tally.count_pick(stream.local_addr()?, wanted);
+        listener.accept()?;
         // Closed by a reset, it leaves no TIME_WAIT behind.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-        drop(stream);
-        listener.accept()?;
     }
     Ok(())
 }

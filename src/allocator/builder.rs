@@ -21,7 +21,7 @@ pub struct PortAllocatorBuilder {
 /// What `build` makes an error of. Not the error itself, which is not `Clone`.
 #[derive(Clone, Debug)]
 enum Invalid {
-    Range(String, &'static str),
+    Range(Box<str>, &'static str),
     Port(u16),
     Setting(&'static str, &'static str),
 }
@@ -82,6 +82,9 @@ impl PortAllocatorBuilder {
     /// Default: 10000 up to the OS's ephemeral range, without what the OS reserves (both read from the OS) and
     /// without 30000–32767, where Kubernetes puts NodePorts. If fewer than 1,000 numbers are left there, the
     /// kernel picks, as for `bind(0)`.
+    ///
+    /// A range among the OS's ephemeral ports works too, but is slower: numbers in TIME_WAIT are passed over, and
+    /// after release the kernel may give one to anyone.
     pub fn range(mut self, range: impl RangeBounds<u16>) -> Self {
         match PortRange::new(range) {
             Ok(range) => self.config.range = Some(range),

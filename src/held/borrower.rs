@@ -125,5 +125,5 @@ impl<'a> Watch<'a> {
 }
 
 fn not_ready(port: u16, waited: Duration, next: &str) -> Error {
-    Error::NotReady { node: format!("a listener on port {port}"), waited, output: next.to_owned() }
+    Error::NotReady { node: format!("a listener on port {port}").into(), waited, output: next.into() }
 }

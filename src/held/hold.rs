@@ -65,29 +65,39 @@ impl Hold {
         if self.is_lent() {
             return Ok(false);
         }
-        if self.release_first
-            || !imp::can_lend().map_err(self.refused("find out whether this system lends"))?
-        {
-            self.legs.iter_mut().for_each(|leg| leg.socket = None);
-        } else if let Err(e) = self.set_reuse(true) {
-            // Some legs may be open already: all or nothing.
-            let _ = self.set_reuse(false);
-            return Err(e);
-        }
+        self.open()?;
         self.lent = Some(self.recorder.lend());
         Ok(true)
     }
 
     /// Closes the hold again. Returns whether it was open and is closed now.
     pub(super) fn reclaim(&mut self) -> Result<bool> {
-        if !self.is_lent() && !self.unsealed || !self.take_back()? {
+        let closed = (self.is_lent() || self.unsealed) && self.close()?;
+        Ok(closed && self.lent.take().is_some())
+    }
+
+    /// Lets others that set SO_REUSEADDR in, or lets the sockets go where that cannot be.
+    fn open(&mut self) -> Result<()> {
+        if self.release_first || !imp::can_lend().map_err(self.refused("find out how to lend"))? {
+            self.legs.iter_mut().for_each(|leg| leg.socket = None);
+        } else if let Err(e) = self.set_reuse(true) {
+            // Some legs may be open already: all or nothing.
+            let _ = self.set_reuse(false);
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    /// Keeps others out again. Returns whether all legs are held: a borrower keeps those that were let go.
+    fn close(&mut self) -> Result<bool> {
+        if !self.take_back()? {
             return Ok(false);
         }
         // Sealing needs room beside the legs, which an exclusive leg on every address does not leave.
         self.set_reuse(true)?;
         self.unsealed = !self.seal();
         self.set_reuse(false)?;
-        Ok(self.lent.take().is_some())
+        Ok(true)
     }
 
     /// Binds the legs that were let go, unless a borrower has them. Returns whether all are held.
@@ -128,12 +138,16 @@ impl Hold {
         places.into_iter().any(|addr| sealed(addr).is_ok())
     }
 
-    /// A second socket that listens on the first leg's address. The hold is afterwards as it was before.
+    /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
+    /// the first leg was let go, the listener has it, as a borrower would.
     pub(super) fn listen(&mut self) -> Result<TcpListener> {
-        let opened = self.lend()?;
+        if self.is_lent() {
+            return self.listener();
+        }
+        self.open()?;
         let listener = self.listener();
-        if opened {
-            self.reclaim()?;
+        if !self.close()? {
+            self.lent = Some(self.recorder.lend());
         }
         listener
     }
@@ -170,11 +184,7 @@ impl Hold {
             Some(socket) => socket,
             None => self.legs[0].bind_again().map_err(|e| self.busy_or("take back", e))?,
         };
-        // Without SO_REUSEADDR, connections in TIME_WAIT would forbid it. It stays on, for those of this server.
-        let listening = imp::set_reuse(&socket, true).and_then(|()| socket.listen(BACKLOG));
-        if let Err(e) = listening {
-            let closed = self.is_lent() || imp::set_reuse(&socket, false).is_ok();
-            debug_assert!(closed, "what was switched on can be switched off");
+        if let Err(e) = self.listen_with(&socket) {
             self.legs[0].socket = Some(socket);
             return Err(self.busy_or("listen on", e));
         }
@@ -182,6 +192,23 @@ impl Hold {
             self.set_reuse(false)?;
         }
         Ok(socket)
+    }
+
+    /// Makes a held socket listen.
+    fn listen_with(&self, socket: &Socket) -> io::Result<()> {
+        let mut listening = socket.listen(BACKLOG);
+        if !self.is_lent() && listening.as_ref().is_err_and(imp::is_busy) {
+            // Connections in TIME_WAIT, from an earlier listener, forbid it without SO_REUSEADDR.
+            imp::set_reuse(socket, true)?;
+            listening = socket.listen(BACKLOG);
+            if listening.is_err() {
+                imp::set_reuse(socket, false)?;
+            }
+        }
+        listening?;
+        // Nobody can bind beside a listener. Its connections inherit the option, so that their TIME_WAIT will not
+        // be in the way of the next server.
+        imp::set_reuse(socket, true)
     }
 
     /// Opens all legs to SO_REUSEADDR or closes them.

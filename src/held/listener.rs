@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::Deref;
 
 use super::HeldPort;
@@ -15,17 +15,17 @@ pub struct HeldListener {
     listener: TcpListener,
     others: Vec<Leg>,
     registration: Registration,
-    addr: SocketAddr,
+    ip: IpAddr,
 }
 
 impl HeldListener {
     pub(super) fn new(
-        addr: SocketAddr,
+        ip: IpAddr,
         listener: TcpListener,
         others: Vec<Leg>,
         registration: Registration,
     ) -> Self {
-        Self { listener, others, registration, addr }
+        Self { listener, others, registration, ip }
     }
 
     /// The number.
@@ -37,7 +37,7 @@ impl HeldListener {
     /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        SocketAddr::new(self.ip, self.port())
     }
 
     /// The listener alone. The other legs are released: another program may then take the number on `::1`.
@@ -62,7 +62,6 @@ impl HeldListener {
     /// # Panics
     /// Outside a tokio runtime with its I/O enabled.
     #[cfg(feature = "tokio")]
-    #[expect(clippy::result_large_err, reason = "what could not be handed over comes back whole")]
     pub fn into_tokio(self) -> Result<tokio::net::TcpListener, HandOverError<Self>> {
         // tokio would swallow the listener along with its error, so it gets a copy.
         let for_tokio = || {

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use crate::claims::{self, Claim};
 use crate::event::PortEvent;
 use crate::holder;
@@ -14,11 +16,10 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(claim: Claim, recorder: Recorder) -> Self {
-        let port = claim.number();
-        holder::register(port);
+    pub(super) fn new(claim: Claim, addr: SocketAddr, recorder: Recorder) -> Self {
+        holder::register(addr);
         recorder.held();
-        Self { port, claim: Some(claim), recorder }
+        Self { port: claim.number(), claim: Some(claim), recorder }
     }
 
     pub(super) fn port(&self) -> u16 {

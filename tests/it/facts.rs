@@ -10,7 +10,9 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::Socket;
 
 fn set_reuse(sockets: &[Socket], on: bool) {
-    sockets.iter().for_each(|socket| socket.set_reuse_address(on).unwrap());
+    for socket in sockets {
+        socket.set_reuse_address(on).unwrap();
+    }
 }
 
 #[test]

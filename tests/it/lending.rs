@@ -82,10 +82,10 @@ async fn waiting_async_ends_when_the_borrower_listens() {
         tokio::task::yield_now().await;
         listen(V4, port.port(), REUSE).unwrap()
     };
-    let (borrower, _server) = tokio::join!(port.wait_borrowed_async(PATIENCE), serve);
+    let (borrower, server) = tokio::join!(port.wait_borrowed_async(PATIENCE), serve);
     assert_eq!(borrower.unwrap().identity, Identity::Ours);
     port.reclaim().unwrap();
-    drop(_server);
+    drop(server);
     let error = port.wait_borrowed_async(PATIENCE).await.unwrap_err();
     assert!(matches!(error, Error::NotReady { .. }), "{error}");
 }

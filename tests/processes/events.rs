@@ -1,4 +1,4 @@
-//! What is told of a port's life: on stderr with HELDPORT_DEBUG, and to a `tracing` subscriber.
+//! What is told of a port's life: on stderr with `HELDPORT_DEBUG`, and to a `tracing` subscriber.
 
 use std::io;
 use std::process::{Command, Stdio};

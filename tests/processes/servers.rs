@@ -23,7 +23,7 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 33_000..=60_000;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        test("server_rust_std", || restart(|port| Ok(role("serve", &[&port.to_string()])), http)),
+        test("server_rust_std", || restart(rust_std, http)),
         test_that_needs("redis-server", "server_redis", || restart(redis, ping)),
         test_that_needs("nginx", "server_nginx", || restart(nginx, http)),
         test_that_needs("python3", "server_python", || restart(python, http)),
@@ -33,12 +33,12 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// Start over the lent hold, wait until ready, reclaim, kill -9; ten times on one number.
-fn restart(command: fn(u16) -> Result<Command>, ask: fn(SocketAddr) -> Result<()>) -> Outcome {
+fn restart(command: fn(u16) -> Command, ask: fn(SocketAddr) -> Result<()>) -> Outcome {
     let port = PortAllocator::builder().range(EPHEMERAL).build()?.acquire()?;
     let mut hammer = Worker::spawn(role("hammer", &[&port.port().to_string()]))?;
     ensure!(hammer.answer()? == "hammering");
     for round in 0..RESTARTS {
-        start_and_kill(&port, command(port.port())?, ask).with_context(|| format!("round {round}"))?;
+        start_and_kill(&port, command(port.port()), ask).with_context(|| format!("round {round}"))?;
     }
     let said = hammer.finish()?;
     let (tries, hits) = said.trim().split_once(' ').context("tries and hits")?;
@@ -101,18 +101,22 @@ fn ping(addr: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn redis(port: u16) -> Result<Command> {
+fn rust_std(port: u16) -> Command {
+    role("serve", &[&port.to_string()])
+}
+
+fn redis(port: u16) -> Command {
     let mut command = Command::new("redis-server");
     let port = port.to_string();
     // Two addresses, bound one after the other: fact 13.
     command.args(["--port", &port, "--bind", "127.0.0.1", "::1", "--save", "", "--appendonly", "no"]);
-    Ok(command)
+    command
 }
 
-fn nginx(port: u16) -> Result<Command> {
+fn nginx(port: u16) -> Command {
     // A directory for each number; the test process ends before it is of any size.
     let dir = std::env::temp_dir().join(format!("heldport-nginx-{}-{port}", std::process::id()));
-    fs::create_dir_all(&dir)?;
+    fs::create_dir_all(&dir).expect("a directory for nginx");
     let config = format!(
         "daemon off; pid {dir}/pid; error_log {dir}/error.log; events {{}}\n\
          http {{ access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
@@ -120,13 +124,13 @@ fn nginx(port: u16) -> Result<Command> {
          server {{ listen 127.0.0.1:{port}; listen [::1]:{port}; return 200 ok; }} }}",
         dir = dir.display()
     );
-    fs::write(dir.join("nginx.conf"), config)?;
+    fs::write(dir.join("nginx.conf"), config).expect("its configuration");
     let mut command = Command::new("nginx");
     command.arg("-e").arg(dir.join("error.log")).arg("-c").arg(dir.join("nginx.conf"));
-    Ok(command)
+    command
 }
 
-fn python(port: u16) -> Result<Command> {
+fn python(port: u16) -> Command {
     let mut command = Command::new("python3");
     command.args([
         "-m",
@@ -138,18 +142,18 @@ fn python(port: u16) -> Result<Command> {
         "/usr/share",
     ]);
     command.stderr(std::process::Stdio::null());
-    Ok(command)
+    command
 }
 
-fn node(port: u16) -> Result<Command> {
+fn node(port: u16) -> Command {
     let mut command = Command::new("node");
     let script = format!("require('http').createServer((_, a) => a.end('ok')).listen({port}, '127.0.0.1')");
     command.args(["-e", &script]);
-    Ok(command)
+    command
 }
 
-fn busybox(port: u16) -> Result<Command> {
+fn busybox(port: u16) -> Command {
     let mut command = Command::new("busybox");
     command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h", "/usr/share"]);
-    Ok(command)
+    command
 }

@@ -80,7 +80,7 @@ pub enum Error {
 
     /// Somebody else has exactly the number that was asked for.
     #[non_exhaustive]
-    #[error("port {port} is in use{}{}", held_by(holder.as_deref()), retry(*retry_after))]
+    #[error("port {port} is in use: {}", in_use(holder.as_deref(), *retry_after))]
     InUse {
         /// The number.
         port: u16,
@@ -162,23 +162,17 @@ impl Error {
     }
 }
 
-fn held_by(holder: Option<&Holder>) -> String {
-    match holder {
-        Some(holder) if holder.is_this_process() => {
-            format!(": {holder}\nnext: release that port first, or let heldport pick a number")
+fn in_use(holder: Option<&Holder>, retry_after: Option<Duration>) -> String {
+    match (holder, retry_after) {
+        (Some(holder), _) if holder.is_this_process() => {
+            format!("{holder}\nnext: release that port first, or let heldport pick a number")
         }
-        Some(holder) => format!(": {holder}\nnext: stop that program, or let heldport pick a number"),
-        None => String::new(),
-    }
-}
-
-fn retry(after: Option<Duration>) -> String {
-    match after {
-        Some(after) => format!(
-            ": only connections closed a moment ago are left on it (TIME_WAIT)\nnext: retry in {:.0} s",
+        (Some(holder), _) => format!("{holder}\nnext: stop that program, or let heldport pick a number"),
+        (None, Some(after)) => format!(
+            "only connections closed a moment ago are left on it (TIME_WAIT)\nnext: retry in {:.0} s",
             after.as_secs_f64().ceil()
         ),
-        None => String::new(),
+        (None, None) => "by whom cannot be told\nnext: let heldport pick a number".to_owned(),
     }
 }
 

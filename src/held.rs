@@ -32,7 +32,7 @@ const LISTENER_NAME: &str = "heldport";
 /// | you start | hand over with | who can take the number meanwhile |
 /// |---|---|---|
 /// | a server in this process | [`into_listener`](Self::into_listener) | nobody: the held socket itself listens |
-/// | one that you will restart | [`listen`](Self::listen) | nobody unseen: the hold stays behind the listener |
+/// | one that you will restart | [`listen`](Self::listen) | nobody unseen: the hold stays behind the listener, and a thief in the microseconds before is an error |
 /// | a child that inherits sockets | [`spawn_with_listeners`](Self::spawn_with_listeners) | likewise |
 /// | a child that binds by number | [`lend`](Self::lend), then [`wait_borrowed`](Self::wait_borrowed), [`reclaim`](Self::reclaim) | only who asks for this very number with SO_REUSEADDR before the child listens; then `wait_borrowed` reports it |
 ///
@@ -172,6 +172,10 @@ impl HeldPort {
 
     /// Makes the held socket itself listen, on the first leg's address: no second bind, so no instant at which
     /// the number is open. The other legs stay held as long as the listener lives.
+    ///
+    /// If an earlier [`listen`](Self::listen) has left connections in TIME_WAIT, the kernel asks for SO_REUSEADDR
+    /// first: then the number is open to a stranger's bind between two system calls, and a stranger that listens
+    /// in between is an error.
     ///
     /// # Errors
     /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it.

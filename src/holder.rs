@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -24,9 +24,6 @@ const IDENTITY_BUDGET: Duration = Duration::from_secs(1);
 
 /// How many holders a message names.
 const NAMED: usize = 8;
-
-/// A listener that answers takes far less; the probe is for systems that tell nothing.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The ports that this process holds: the address of each, and the thread that acquired it, since libtest names
 /// threads by test.
@@ -49,32 +46,28 @@ fn test_of(thread: &Thread) -> Option<String> {
 }
 
 /// Who listens where a socket at one of `addrs` would be reached.
-pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> Option<Holder> {
-    let port = addrs.first()?.port();
-    match imp::sockets(Query::ListenersOn(port), transport) {
-        Ok(sockets) => {
-            let reached = |socket: &PortSocket| addrs.iter().any(|addr| covers(socket.local.ip(), addr.ip()));
-            name(sockets.into_iter().filter(reached).take(1).collect(), IDENTITY_BUDGET).named.pop()
-        }
-        Err(_) => addrs.iter().find_map(probe),
-    }
+///
+/// # Errors
+/// If this system does not tell.
+pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Option<Holder>> {
+    let Some(first) = addrs.first() else { return Ok(None) };
+    let mut sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
+    sockets.retain(|socket| addrs.iter().any(|addr| meet(socket.local.ip(), addr.ip())));
+    sockets.truncate(1);
+    Ok(name(sockets, IDENTITY_BUDGET).named.pop())
 }
 
-/// Whether a listener bound to `bound` may be reached at `addr`.
-fn covers(bound: IpAddr, addr: IpAddr) -> bool {
+/// Whether sockets on these addresses are in each other's way on one number.
+fn meet(one: IpAddr, other: IpAddr) -> bool {
     // `::` may take IPv4 too; whether it does, the kernel does not say.
-    bound == addr || bound.is_unspecified() && (bound.is_ipv6() || addr.is_ipv4()) || addr.is_unspecified()
+    let covers = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
+    one == other || covers(one, other) || covers(other, one)
 }
 
-/// On a system that tells nothing, an answered connection shows that somebody listens.
-fn probe(addr: &SocketAddr) -> Option<Holder> {
-    TcpStream::connect_timeout(addr, PROBE_TIMEOUT).ok()?;
-    Some(Holder::anonymous(*addr, true))
-}
-
-/// The error for a number that somebody has: who, or when to retry.
-pub(crate) fn in_use(port: u16, transport: Type) -> Error {
-    let sockets = imp::sockets(Query::AllOn(port), transport).unwrap_or_default();
+/// The error for a number that somebody has on one of these addresses: who, or when to retry.
+pub(crate) fn in_use(ips: &[IpAddr], port: u16, transport: Type) -> Error {
+    let mut sockets = imp::sockets(Query::AllOn(port), transport).unwrap_or_default();
+    sockets.retain(|socket| ips.iter().any(|ip| meet(*ip, socket.local.ip())));
     let retry_after = time_wait_of(&sockets);
     let mut holding: Vec<_> = sockets.into_iter().filter(is_held).collect();
     // Who listens says most, who is merely connected least.
@@ -89,7 +82,7 @@ pub(crate) fn in_use(port: u16, transport: Type) -> Error {
 }
 
 /// Whether somebody has the socket. What is left of a closed connection has no owner and no inode.
-pub(crate) fn is_held(socket: &PortSocket) -> bool {
+fn is_held(socket: &PortSocket) -> bool {
     socket.inode != 0 || matches!(socket.state, SocketState::Listening | SocketState::Bound)
 }
 
@@ -98,14 +91,19 @@ fn time_wait_of(sockets: &[PortSocket]) -> Option<Duration> {
     sockets.iter().filter(|socket| socket.state == SocketState::TimeWait).map(|socket| socket.expires).max()
 }
 
-/// The holders of the numbers of a range, for the error that says that none is free.
-pub(crate) fn holders_in(range: &RangeInclusive<u16>, transport: Type) -> Holders {
+/// Who is on the numbers of a range at these addresses, for the error that says that none is free.
+pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, transport: Type) -> Holders {
     let sockets = match imp::sockets(Query::Holding, transport) {
         Ok(sockets) => sockets,
         Err(e) => return own_holders(range, &e),
     };
-    let mut in_range: Vec<_> =
-        sockets.into_iter().filter(|socket| range.contains(&socket.local.port())).collect();
+    let in_the_way = |socket: &PortSocket| {
+        let port = socket.local.port();
+        // A number that this process holds is claimed, whatever its address.
+        range.contains(&port)
+            && (ips.iter().any(|ip| meet(*ip, socket.local.ip())) || OWN.lock().contains_key(&port))
+    };
+    let mut in_range: Vec<_> = sockets.into_iter().filter(in_the_way).collect();
     in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
     in_range.dedup_by_key(|socket| socket.local.port());
     name(in_range, BLAME_BUDGET)
@@ -177,9 +175,6 @@ pub(crate) fn is_shared(own: &[&Socket]) -> Option<bool> {
     let sockets = imp::sockets(Query::AllOn(port), transport).ok()?;
     let (ours, others): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|socket| inodes.contains(&socket.inode));
-    let meets = |other: &PortSocket| {
-        let mut own = ours.iter().map(|own| own.local.ip());
-        own.any(|own| covers(own, other.local.ip()) || covers(other.local.ip(), own))
-    };
+    let meets = |other: &PortSocket| ours.iter().any(|own| meet(own.local.ip(), other.local.ip()));
     (ours.len() == own.len()).then(|| others.iter().any(|other| is_held(other) && meets(other)))
 }

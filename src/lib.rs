@@ -55,8 +55,11 @@
 //!
 //! While a port is lent and nobody listens yet, a program that asks for *this very number* with SO_REUSEADDR can
 //! bind it. `bind(0)`, outgoing connections and programs without the option cannot. [`HeldPort::wait_borrowed`]
-//! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name. Listeners made in this process,
-//! and those that a child inherits, have no such time.
+//! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name.
+//!
+//! [`HeldPort::listen`] and [`HeldPort::spawn_with_listeners`] lend to themselves, for three system calls. A stranger
+//! that listens on this very number just then makes them an error; two listeners there never are.
+//! [`HeldPort::into_listener`] has no such time.
 //!
 //! On macOS and Windows nothing can be lent: the same calls release the port first and verify afterwards. That
 //! path is tested on Linux; those systems themselves have not been tried.

@@ -62,17 +62,18 @@ pub(super) enum Host {
 }
 
 impl Host {
-    pub(super) fn legs(self, transport: Type) -> Vec<LegSpec> {
-        let leg = |ip: IpAddr, optional| LegSpec { ip, transport, optional };
+    pub(super) fn ips(self) -> Vec<IpAddr> {
         match self {
-            Self::Loopback => {
-                vec![leg(Ipv4Addr::LOCALHOST.into(), false), leg(Ipv6Addr::LOCALHOST.into(), true)]
-            }
-            Self::Any => {
-                vec![leg(Ipv4Addr::UNSPECIFIED.into(), false), leg(Ipv6Addr::UNSPECIFIED.into(), true)]
-            }
-            Self::One(ip) => vec![leg(ip, false)],
+            Self::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            Self::Any => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            Self::One(ip) => vec![ip],
         }
+    }
+
+    /// The second family is done without where the machine lacks it.
+    pub(super) fn legs(self, transport: Type) -> Vec<LegSpec> {
+        let leg = |(index, ip)| LegSpec { ip, transport, optional: index > 0 };
+        self.ips().into_iter().enumerate().map(leg).collect()
     }
 }
 

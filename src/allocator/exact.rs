@@ -34,11 +34,13 @@ impl PortAllocator {
 
     fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
         let specs = self.config.host.legs(Type::STREAM);
-        let claim = Claim::take(port).ok_or_else(|| holder::in_use(port, Type::STREAM))?;
+        let in_use = || holder::in_use(&self.config.host.ips(), port, Type::STREAM);
+        let claim = Claim::take(port).ok_or_else(in_use)?;
         let bound = match Unbound::new(&specs).bind(port) {
             Err(e) if imp::is_busy(&e) => {
                 self.recorder.searched(1, 1);
-                return Ok((claim, bind_over_closed_connections(port, &mut Unbound::with_reuse(&specs))?));
+                let legs = bind_over_closed_connections(port, &mut Unbound::with_reuse(&specs))?;
+                return Ok((claim, legs.ok_or_else(in_use)?));
             }
             bound => bound,
         };
@@ -50,21 +52,17 @@ impl PortAllocator {
 /// Holds a number on which nothing but closed connections is left: with SO_REUSEADDR they are no obstacle.
 ///
 /// Somebody else may do the same at the same instant, since both sides have the option then. So it is switched
-/// off first, and then nobody else may be there; where that cannot be told, the number stays in use.
-fn bind_over_closed_connections(port: u16, unbound: &mut Unbound) -> Result<Vec<Leg>> {
-    let in_use = || holder::in_use(port, Type::STREAM);
+/// off first, and then nobody else may be there; if somebody is, or that cannot be told, `None`.
+fn bind_over_closed_connections(port: u16, unbound: &mut Unbound) -> Result<Option<Vec<Leg>>> {
     let legs = match unbound.bind(port) {
         Ok(legs) => legs,
-        Err(e) if imp::is_busy(&e) => return Err(in_use()),
+        Err(e) if imp::is_busy(&e) => return Ok(None),
         Err(e) => return Err(refusal(Some(port), "bind", e)),
     };
     let sockets: Vec<_> = legs.iter().filter_map(Leg::socket).collect();
     for socket in &sockets {
         imp::set_reuse(socket, false).map_err(Error::system(port, "reset SO_REUSEADDR on"))?;
     }
-    if holder::is_shared(&sockets) == Some(false) {
-        return Ok(legs);
-    }
-    drop(legs); // before the look at who is there
-    Err(in_use())
+    let alone = holder::is_shared(&sockets) == Some(false);
+    Ok(alone.then_some(legs))
 }

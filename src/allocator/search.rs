@@ -182,7 +182,7 @@ impl PortAllocator {
             Miss::Exhausted { tried } => {
                 let range = self.pool.get().map_or(1..=u16::MAX, Pool::bounds);
                 PortEvent::Exhausted { range: &range, tried }.emit();
-                let holders = Box::new(holder::holders_in(&range, Type::STREAM));
+                let holders = Box::new(holder::holders_in(&self.config.host.ips(), &range, Type::STREAM));
                 Error::RangeExhausted { range, tried, holders }
             }
             Miss::Refused { port, action, error } => refusal(port, action, error),

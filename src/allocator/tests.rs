@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::imp::simulate::{Lacks, on_a_machine_without};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+#[cfg(not(heldport_portable))]
+use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A number above those that allocators pick by default, on an address where no other process is.
 fn private(port: u16) -> SocketAddr {

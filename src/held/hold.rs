@@ -115,7 +115,7 @@ impl Hold {
                 return Err(refused(leg.addr.port(), "take back", error));
             }
             match holder::listener_on(&[leg.addr], leg.transport) {
-                Some(holder) if holder.identity == Identity::Stranger => {
+                Ok(Some(holder)) if holder.identity == Identity::Stranger => {
                     return Err(Error::Stolen { port: leg.addr.port(), holder: Box::new(holder) });
                 }
                 _ => all = false,
@@ -167,7 +167,8 @@ impl Hold {
 
     /// Whether a listener of this process is on the number.
     fn listens_here(&self) -> bool {
-        holder::listener_on(&[self.addr()], self.transport()).is_some_and(|holder| holder.is_this_process())
+        let listener = holder::listener_on(&[self.addr()], self.transport());
+        matches!(listener, Ok(Some(holder)) if holder.is_this_process())
     }
 
     /// Makes the first leg's socket listen, and returns it with the other legs. On failure the hold comes back.
@@ -178,11 +179,11 @@ impl Hold {
         }
     }
 
-    /// Takes the first leg's socket and makes it listen; on failure it goes back.
+    /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure it goes back.
     fn start_listening(&mut self) -> Result<Socket> {
-        let socket = match self.legs[0].socket.take() {
-            Some(socket) => socket,
-            None => self.legs[0].bind_again().map_err(|e| self.busy_or("take back", e))?,
+        self.take_back()?;
+        let Some(socket) = self.legs[0].socket.take() else {
+            return Err(self.in_use());
         };
         if let Err(e) = self.listen_with(&socket) {
             self.legs[0].socket = Some(socket);
@@ -222,13 +223,14 @@ impl Hold {
         move |error| refused(port, action, error)
     }
 
+    fn in_use(&self) -> Error {
+        let ips: Vec<_> = self.legs.iter().map(|leg| leg.addr.ip()).collect();
+        holder::in_use(&ips, self.addr().port(), self.transport())
+    }
+
     fn busy_or(&self, action: &'static str, error: io::Error) -> Error {
         let port = self.addr().port();
-        if imp::is_busy(&error) {
-            holder::in_use(port, self.transport())
-        } else {
-            refused(port, action, error)
-        }
+        if imp::is_busy(&error) { self.in_use() } else { refused(port, action, error) }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The figures of real acquisitions.
 
+#[cfg(any(not(heldport_portable), feature = "serde"))]
 use crate::support::*;
 
 use heldport::{HeldPort, stats};
 
 #[test]
+#[cfg(not(heldport_portable))]
 fn a_ports_life_is_counted() {
     let (builder, range) = private_allocator(8);
     let (host, _) = private_block(1);

@@ -70,7 +70,9 @@ fn full_range() -> Outcome {
 
 /// Two workers, neither a child of the other: strangers, as two tests of one run are.
 fn thief() -> Outcome {
-    let (mut victim, mut thief) = (Worker::spawn(role("victim", &[]))?, Worker::spawn(role("thief", &[]))?);
+    let mut thief = role("thief", &[]);
+    thief.env_remove("NEXTEST_TEST_NAME");
+    let (mut victim, mut thief) = (Worker::spawn(role("victim", &[]))?, Worker::spawn(thief)?);
     let port = victim.answer()?;
     thief.tell(&port)?;
     ensure!(thief.answer()? == "got it");

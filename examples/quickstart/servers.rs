@@ -35,9 +35,9 @@ pub(crate) struct Report {
 pub(crate) fn std_listener(thieves: &Thieves) -> Result<Report> {
     let port = HeldPort::acquire()?;
     let addr = port.addr();
-    let wanted = thieves.aim_at(port.addrs());
+    let _wanted = thieves.aim_at(port.addrs());
 
-    let listener = wanted.while_lent(port, HeldPort::into_listener)?;
+    let listener = port.into_listener()?;
     // It serves, and keeps the port, until this process ends.
     thread::spawn(move || http::serve(&listener));
     ask_often(addr, client::get, ALL_REQUESTS)?;
@@ -51,9 +51,9 @@ pub(crate) fn tokio_listener(thieves: &Thieves) -> Result<Report> {
     let port = HeldPort::acquire()?;
     let addr = port.addr();
     // Without `::1`: `into_tokio` keeps the listener alone.
-    let wanted = thieves.aim_at(vec![addr]);
+    let _wanted = thieves.aim_at(vec![addr]);
 
-    let listener = wanted.while_lent(port, HeldPort::into_listener)?.into_tokio()?;
+    let listener = port.into_listener()?.into_tokio()?;
     runtime.spawn(http::serve_async(listener));
     ask_often(addr, client::get, ALL_REQUESTS)?;
     Ok(Report { port: addr.port(), starts: 1, requests: ALL_REQUESTS })
@@ -65,9 +65,7 @@ pub(crate) fn restarted_listener(thieves: &Thieves) -> Result<Report> {
     let wanted = thieves.aim_at(port.addrs());
 
     for _ in 0..STARTS {
-        // Tried again if it is in use: a child that another thread is starting right now has a copy of the
-        // last listener, until it becomes its own program.
-        let listener = client::retry(|| Ok(wanted.while_lent(&port, HeldPort::listen)?))?;
+        let listener = wanted.while_lent(&port, HeldPort::listen)?;
         let server = thread::spawn(move || http::serve(&listener));
         ask_often(port.addr(), client::get, REQUESTS)?;
         client::get_path(port.addr(), http::QUIT)?;
@@ -118,8 +116,7 @@ pub(crate) fn inheriting_child(thieves: &Thieves) -> Result<Report> {
     let wanted = thieves.aim_at(port.addrs());
 
     for _ in 0..STARTS {
-        // Tried again for the same reason as above.
-        let mut server = client::retry(|| wanted.while_lent(&port, start_inheriting))?;
+        let mut server = wanted.while_lent(&port, start_inheriting)?;
         // No waiting: the socket listens already, and connections queue until the child accepts them.
         let answers = ask_often(port.addr(), client::get, REQUESTS);
         server.explain(answers)?;

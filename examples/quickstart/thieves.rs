@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use heldport::HeldPort;
 use parking_lot::RwLock;
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -65,7 +66,7 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// Does with the port something that lends it, be it for an instant. Meanwhile no thief asks for this
     /// very number with SO_REUSEADDR, as that is the one way in; all the others go on.
-    pub(crate) fn while_lent<P, T>(&self, port: P, start: impl FnOnce(P) -> T) -> T {
+    pub(crate) fn while_lent<T>(&self, port: &HeldPort, start: impl FnOnce(&HeldPort) -> T) -> T {
         let _lent = self.number.lent.write();
         start(port)
     }

@@ -43,6 +43,8 @@ pub struct Stats {
     pub conflicts: u64,
     /// Searches made again by a waiting acquisition (`acquire_within`).
     pub retries: u64,
+    /// Acquisitions that wait for a port now.
+    pub waiting: u64,
     /// Ports held now, lent and handed-over listeners that still carry their hold included.
     pub held: u64,
     /// The most that were held at once.
@@ -111,7 +113,7 @@ impl fmt::Display for Stats {
             self.held, self.held_peak, self.lent, self.lends, self.handed_over
         )?;
         writeln!(f, "bind:  {}", self.bind_latency)?;
-        writeln!(f, "wait:  {}", self.wait_time)?;
+        writeln!(f, "wait:  {}; {} waiting now", self.wait_time, self.waiting)?;
         f.write_str("attempts per success:")?;
         for (bucket, count) in self.attempts_per_success.iter().enumerate().filter(|(_, count)| **count > 0) {
             let most = 1_u32 << bucket;

@@ -113,6 +113,9 @@ impl<'a> Wait<'a> {
         };
         match self.left().filter(|_| Miss::may_pass(&miss)) {
             Some(left) => {
+                if self.retries == 0 {
+                    self.allocator.recorder.wait_begins();
+                }
                 let pause = self.allocator.config.backoff.pause(self.retries).min(left);
                 self.retries += 1;
                 PortEvent::Waiting { pause }.emit();
@@ -130,6 +133,9 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         self.allocator.recorder.waited(self.started.elapsed());
+        if self.retries > 0 {
+            self.allocator.recorder.wait_ends();
+        }
     }
 }
 

@@ -19,6 +19,7 @@ struct Counters {
     failures: AtomicU64,
     conflicts: AtomicU64,
     retries: AtomicU64,
+    waiting: AtomicU64,
     held: AtomicU64,
     held_peak: AtomicU64,
     lent: AtomicU64,
@@ -40,6 +41,7 @@ impl Counters {
             failures: ZERO,
             conflicts: ZERO,
             retries: ZERO,
+            waiting: ZERO,
             held: ZERO,
             held_peak: ZERO,
             lent: ZERO,
@@ -64,6 +66,7 @@ impl Counters {
             failures: self.failures.load(Relaxed),
             conflicts: self.conflicts.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            waiting: self.waiting.load(Relaxed),
             held: self.held.load(Relaxed),
             held_peak: self.held_peak.load(Relaxed),
             lent: self.lent.load(Relaxed),
@@ -149,6 +152,15 @@ impl Recorder {
 
     pub(crate) fn retried(&self) {
         self.each(|all| _ = all.retries.fetch_add(1, Relaxed));
+    }
+
+    /// An acquisition found nothing and pauses for the first time.
+    pub(crate) fn wait_begins(&self) {
+        self.each(|all| _ = all.waiting.fetch_add(1, Relaxed));
+    }
+
+    pub(crate) fn wait_ends(&self) {
+        self.each(|all| _ = all.waiting.fetch_sub(1, Relaxed));
     }
 
     pub(crate) fn waited(&self, time: Duration) {

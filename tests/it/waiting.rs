@@ -27,16 +27,15 @@ fn a_release_in_this_process_wakes_the_waiter_at_once() {
     let port = allocator.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.acquire_within(PATIENCE * 10));
-        while allocator.stats().conflicts + allocator.stats().attempts < 1 {
-            thread::yield_now();
-        }
+        wait_until("it waits", || allocator.stats().waiting == 1);
         let number = port.release();
         let started = Instant::now();
         let port = waiter.join().unwrap().unwrap();
         assert_eq!(port.port(), number);
         assert!(started.elapsed() < PATIENCE, "woken, and not by the end of a pause");
     });
-    assert_eq!(allocator.stats().wait_time.count, 1);
+    let stats = allocator.stats();
+    assert_eq!((stats.wait_time.count, stats.waiting, stats.retries), (1, 0, 1));
 }
 
 #[test]
@@ -47,6 +46,7 @@ fn many_waiters_get_the_port_one_after_the_other() {
         for _ in 0..10 {
             scope.spawn(|| drop(allocator.acquire_within(PATIENCE * 10).unwrap()));
         }
+        wait_until("all wait", || allocator.stats().waiting == 10);
         drop(first);
     });
     assert_eq!(allocator.stats().successes, 11);
@@ -62,9 +62,7 @@ fn other_processes_ports_are_tried_for_again_and_again() {
     let allocator = builder.backoff(Backoff::new(ms(1), ms(4))).build().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.acquire_within(PATIENCE));
-        while allocator.stats().retries < 5 {
-            thread::yield_now();
-        }
+        wait_until("it tries again and again", || allocator.stats().retries >= 5);
         drop(stranger);
         assert!(waiter.join().unwrap().is_ok());
     });
@@ -120,7 +118,7 @@ mod in_async_code {
         assert!(tokio::time::timeout(Duration::from_millis(5), wait).await.is_err());
         drop(port);
         let stats = allocator.stats();
-        assert_eq!((stats.held, stats.wait_time.count), (0, 1));
+        assert_eq!((stats.held, stats.waiting, stats.wait_time.count), (0, 0, 1));
         assert!(allocator.acquire().is_ok());
     }
 

@@ -98,10 +98,10 @@ pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, transport:
         Err(e) => return own_holders(range, &e),
     };
     let in_the_way = |socket: &PortSocket| {
-        let port = socket.local.port();
+        let (ip, port) = (socket.local.ip(), socket.local.port());
         // A number that this process holds is claimed, whatever its address.
-        range.contains(&port)
-            && (ips.iter().any(|ip| meet(*ip, socket.local.ip())) || OWN.lock().contains_key(&port))
+        let own = || OWN.lock().get(&port).is_some_and(|(own, _)| own.ip() == ip);
+        range.contains(&port) && (ips.iter().any(|wanted| meet(*wanted, ip)) || own())
     };
     let mut in_range: Vec<_> = sockets.into_iter().filter(in_the_way).collect();
     in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));

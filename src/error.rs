@@ -32,8 +32,12 @@ pub enum Error {
     /// The system lets this user bind no such number.
     #[non_exhaustive]
     #[error(
-        "port {port} may not be bound by this user: it is privileged\n\
-         next: choose a number from 1024 up, or run with CAP_NET_BIND_SERVICE"
+        "port {port} may not be bound by this user: {}",
+        if *port < 1024 {
+            "it is privileged\nnext: choose a number from 1024 up, or run with CAP_NET_BIND_SERVICE"
+        } else {
+            "a policy of the system forbids it\nnext: choose another number, or allow it there"
+        }
     )]
     PermissionDenied {
         /// The number.

@@ -178,7 +178,8 @@ impl HeldPort {
     /// in between is an error.
     ///
     /// # Errors
-    /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it.
+    /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it; else as
+    /// [`reclaim`](Self::reclaim), for a lent port.
     pub fn into_listener(self) -> Result<HeldListener, HandOverError> {
         let ip = self.addr().ip();
         let Self { hold, registration } = self;

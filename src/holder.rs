@@ -45,7 +45,7 @@ fn test_of(thread: &Thread) -> Option<String> {
     nextest.or_else(|| thread.name().filter(|name| *name != "main").map(str::to_owned))
 }
 
-/// Who listens where a socket at one of `addrs` would be reached.
+/// Who listens where a socket at one of `addrs` would be reached. A stranger before others: one is too many.
 ///
 /// # Errors
 /// If this system does not tell.
@@ -53,8 +53,9 @@ pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<O
     let Some(first) = addrs.first() else { return Ok(None) };
     let mut sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
     sockets.retain(|socket| addrs.iter().any(|addr| meet(socket.local.ip(), addr.ip())));
-    sockets.truncate(1);
-    Ok(name(sockets, IDENTITY_BUDGET).named.pop())
+    let mut listeners = name(sockets, IDENTITY_BUDGET).named;
+    listeners.sort_by_key(|listener| listener.identity != Identity::Stranger);
+    Ok(listeners.into_iter().next())
 }
 
 /// Whether sockets on these addresses are in each other's way on one number.

@@ -146,10 +146,12 @@ impl Hold {
         }
         self.open()?;
         let listener = self.listener();
-        if !self.close()? {
+        let closed = self.close();
+        if !matches!(closed, Ok(true)) {
+            // Still open, so it counts as lent: `reclaim` will try again.
             self.lent = Some(self.recorder.lend());
         }
-        listener
+        closed.and(listener)
     }
 
     fn listener(&self) -> Result<TcpListener> {
@@ -179,37 +181,25 @@ impl Hold {
         }
     }
 
-    /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure it goes back.
+    /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure all is as before.
     fn start_listening(&mut self) -> Result<Socket> {
-        self.take_back()?;
-        let Some(socket) = self.legs[0].socket.take() else {
-            return Err(self.in_use());
+        if self.is_lent() || self.unsealed {
+            self.close()?;
+        }
+        let failed = match self.legs[0].socket.take() {
+            Some(socket) => match make_listen(&socket) {
+                Ok(()) => return Ok(socket),
+                Err(e) => {
+                    self.legs[0].socket = Some(socket);
+                    self.busy_or("listen on", e)
+                }
+            },
+            None => self.in_use(),
         };
-        if let Err(e) = self.listen_with(&socket) {
-            self.legs[0].socket = Some(socket);
-            return Err(self.busy_or("listen on", e));
-        }
         if self.is_lent() {
-            self.set_reuse(false)?;
+            self.open()?;
         }
-        Ok(socket)
-    }
-
-    /// Makes a held socket listen.
-    fn listen_with(&self, socket: &Socket) -> io::Result<()> {
-        let mut listening = socket.listen(BACKLOG);
-        if !self.is_lent() && listening.as_ref().is_err_and(imp::is_busy) {
-            // Connections in TIME_WAIT, from an earlier listener, forbid it without SO_REUSEADDR.
-            imp::set_reuse(socket, true)?;
-            listening = socket.listen(BACKLOG);
-            if listening.is_err() {
-                imp::set_reuse(socket, false)?;
-            }
-        }
-        listening?;
-        // Nobody can bind beside a listener. Its connections inherit the option, so that their TIME_WAIT will not
-        // be in the way of the next server.
-        imp::set_reuse(socket, true)
+        Err(failed)
     }
 
     /// Opens all legs to SO_REUSEADDR or closes them.
@@ -240,6 +230,23 @@ fn listen_on(addr: SocketAddr) -> io::Result<Socket> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+/// Makes a held socket listen.
+fn make_listen(socket: &Socket) -> io::Result<()> {
+    let mut listening = socket.listen(BACKLOG);
+    if listening.as_ref().is_err_and(imp::is_busy) {
+        // Connections in TIME_WAIT, from an earlier listener, forbid it without SO_REUSEADDR.
+        imp::set_reuse(socket, true)?;
+        listening = socket.listen(BACKLOG);
+        if listening.is_err() {
+            imp::set_reuse(socket, false)?;
+        }
+    }
+    listening?;
+    // Nobody can bind beside a listener. Its connections inherit the option, so that their TIME_WAIT will not be in
+    // the way of the next server.
+    imp::set_reuse(socket, true)
 }
 
 fn refused(port: u16, action: &'static str, error: io::Error) -> Error {

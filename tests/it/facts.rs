@@ -173,6 +173,15 @@ fn fact_15_is_closed_by_reclaiming_while_the_borrower_lives() {
 }
 
 #[test]
+fn fact_15_is_closed_too_when_a_lent_port_becomes_a_listener() {
+    let port = HeldPort::acquire().unwrap();
+    port.lend().unwrap();
+    drop(listen(V4, port.port(), REUSE_PORT).unwrap());
+    let listener = port.into_listener().unwrap();
+    assert_nobody_else_can_bind(listener.port());
+}
+
+#[test]
 fn fact_15_after_a_borrower_on_both_families_is_closed_by_reclaiming_once_more() {
     for any_host in [false, true] {
         let builder = PortAllocator::builder();

@@ -121,6 +121,7 @@ fn a_failed_hand_over_gives_the_port_back() {
     let port = failed.port;
     assert!(port.is_lent(), "as it was");
     drop(borrower);
+    drop(listen(V4, port.port(), REUSE).expect("open to the next borrower"));
     let listener = port.into_listener().unwrap();
     assert!(TcpStream::connect(listener.addr()).is_ok());
 }

@@ -1,13 +1,13 @@
 //! Who has a port, across processes: named, told from our own, and reported when it is a thief.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use heldport::{Error, HeldPort, Identity, PortAllocator};
 use libtest_mimic::Trial;
 
-use crate::support::{PATIENCE, private_block};
+use crate::support::{PATIENCE, V4, V6, private_block};
 use crate::worker::{ROLE, Worker, role};
 use crate::{Outcome, test};
 
@@ -15,7 +15,10 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("another_process_is_named_with_pid_program_and_test", named),
         test("a_full_range_names_the_processes_on_it", full_range),
-        test("fact_11_a_thief_of_a_lent_port_is_reported_by_name", thief),
+        test("fact_11_a_thief_of_a_lent_port_is_reported_by_name", || thief("victim", V4)),
+        test("a_thief_of_one_leg_is_reported_though_our_server_has_the_other", || {
+            thief("serving-victim", V6)
+        }),
         test("a_child_that_listens_is_ours_and_a_daemon_unknown", child_and_daemon),
         test("a_killed_holder_frees_its_port", killed),
     ]
@@ -69,17 +72,18 @@ fn full_range() -> Outcome {
 }
 
 /// Two workers, neither a child of the other: strangers, as two tests of one run are.
-fn thief() -> Outcome {
+fn thief(victim: &str, ip: IpAddr) -> Outcome {
     let mut thief = role("thief", &[]);
     thief.env_remove("NEXTEST_TEST_NAME");
-    let (mut victim, mut thief) = (Worker::spawn(role("victim", &[]))?, Worker::spawn(thief)?);
-    let port = victim.answer()?;
-    thief.tell(&port)?;
+    let (mut victim, mut thief) = (Worker::spawn(role(victim, &[]))?, Worker::spawn(thief)?);
+    let port: u16 = victim.answer()?.parse()?;
+    let loot = SocketAddr::new(ip, port);
+    thief.tell(loot)?;
     ensure!(thief.answer()? == "got it");
     victim.tell("look")?;
     let said = victim.answer()?;
     let expected = format!(
-        "port {port} was taken by a stranger while it was lent: pid {} ({}), listening on 127.0.0.1:{port}",
+        "port {port} was taken by a stranger while it was lent: pid {} ({}), listening on {loot}",
         thief.pid(),
         program()
     );

@@ -1,7 +1,7 @@
 //! What this binary does as another process of a test.
 
 use std::io::{BufRead, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
         ["serve-activated"] => serve_activated(),
         ["hammer", port] => port.parse().map_err(Into::into).and_then(hammer),
         ["thief"] => thief(),
-        ["victim"] => victim(),
+        ["victim"] => victim(false),
+        ["serving-victim"] => victim(true),
         ["hold", host] => host.parse().map_err(Into::into).and_then(hold),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),
@@ -138,24 +139,25 @@ fn hammer(target: u16) -> Outcome {
     Ok(())
 }
 
-/// Takes the number that it is told, as soon as it can.
+/// Takes the address that it is told, as soon as it can.
 fn thief() -> Outcome {
-    let port = hear()?.parse()?;
+    let addr: SocketAddr = hear()?.parse()?;
     let until = Instant::now() + BOUND;
     while Instant::now() < until {
-        if let Ok(_loot) = listen(V4, port, REUSE) {
+        if let Ok(_loot) = listen(addr.ip(), addr.port(), REUSE) {
             say("got it");
             return stay();
         }
         thread::yield_now();
     }
-    bail!("{port} was never open")
+    bail!("{addr} was never open")
 }
 
-/// Lends a port, and says who came.
-fn victim() -> Outcome {
+/// Lends a port, perhaps to a server of its own, and says who came.
+fn victim(serves: bool) -> Outcome {
     let port = HeldPort::acquire()?;
     port.lend()?;
+    let _server = serves.then(|| port.listen()).transpose()?;
     say(port.port());
     hear()?;
     match port.wait_borrowed(PATIENCE) {

@@ -1,6 +1,6 @@
 //! /proc: which process has a socket open, and the socket tables where `sock_diag` is not to be had.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -160,7 +160,11 @@ pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocke
         Query::AllOn(port) => socket.local.port() == port,
         Query::Holding => matches!(socket.state, SocketState::Listening | SocketState::Bound),
     };
-    Ok(text.lines().filter_map(parse_line).filter(wanted).collect())
+    let mut sockets: Vec<_> = text.lines().filter_map(parse_line).filter(wanted).collect();
+    // While sockets come and go, the kernel may print one twice.
+    let mut seen = HashSet::new();
+    sockets.retain(|socket| socket.inode == 0 || seen.insert(socket.inode));
+    Ok(sockets)
 }
 
 fn parse_line(line: &str) -> Option<PortSocket> {

@@ -109,5 +109,17 @@ impl PortAllocator {
     }
 }
 
+impl HeldPort {
+    /// A port on both loopback addresses (127.0.0.1, and `::1` where the machine has IPv6), for TCP, from
+    /// [`PortAllocator::global`].
+    ///
+    /// # Errors
+    /// [`Error::RangeExhausted`] if every number of the default range is in use, [`Error::TooManyOpenFiles`] at
+    /// the process's file limit, [`Error::System`] for what the system should not refuse.
+    pub fn acquire() -> Result<Self> {
+        PortAllocator::global().acquire()
+    }
+}
+
 #[cfg(test)]
 mod tests;

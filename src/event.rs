@@ -1,6 +1,7 @@
 //! What happens to ports, told in one place: as `tracing` events, and on stderr with `HELDPORT_DEBUG=1`.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -34,7 +35,8 @@ impl PortEvent<'_> {
     pub(crate) fn emit(&self) {
         self.trace();
         if *DEBUG {
-            eprintln!("heldport: {self}");
+            // Not `eprintln`, which panics if stderr is closed: also in a `Drop`, while another panic unwinds.
+            let _ = writeln!(io::stderr(), "heldport: {self}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! A held port: the sockets that keep everyone else off a number, and the ways to hand it over.
 
 mod borrower;
+mod fork;
 mod hold;
 mod leg;
 mod listener;
@@ -8,6 +9,7 @@ mod registration;
 
 pub use listener::{HandOverError, HeldListener};
 
+pub(crate) use fork::ForkGrace;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 
 use std::fmt;
@@ -17,8 +19,11 @@ use std::process::{Child, Command};
 use parking_lot::Mutex;
 
 use crate::claims::Claim;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::event::PortEvent;
+use crate::holder;
 use crate::imp;
 use crate::stats::Recorder;
 use hold::Hold;
@@ -67,16 +72,6 @@ impl HeldPort {
         let hold = Hold::new(legs, recorder.clone(), release_first);
         let registration = Registration::new(claim, hold.addr(), recorder);
         Self { hold: Mutex::new(hold), registration }
-    }
-
-    /// A port on both loopback addresses (127.0.0.1, and `::1` where the machine has IPv6), for TCP, from
-    /// [`PortAllocator::global`](crate::PortAllocator::global).
-    ///
-    /// # Errors
-    /// [`Error::RangeExhausted`] if every number of the default range is in use, [`Error::TooManyOpenFiles`] at
-    /// the process's file limit, [`Error::System`] for what the system should not refuse.
-    pub fn acquire() -> Result<Self> {
-        crate::allocator::PortAllocator::global().acquire()
     }
 
     /// The number.
@@ -162,10 +157,10 @@ impl HeldPort {
     ///
     /// # Errors
     /// [`Error::InUse`] if somebody listens on it already: an earlier listener of this process at once, another
-    /// process (a borrower, a child just killed) if it has not ended after a second.
+    /// process (a borrower, a child just killed) if it has not let go after half a second.
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses. The port stays as it was.
     pub fn listen(&self) -> Result<TcpListener> {
-        let listener = self.hold.lock().listen()?;
+        let listener = self.listener()?;
         self.registration.handed_over("a listener over the hold");
         Ok(listener)
     }
@@ -180,7 +175,17 @@ impl HeldPort {
     /// # Errors
     /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it; else as
     /// [`reclaim`](Self::reclaim), for a lent port.
-    pub fn into_listener(self) -> Result<HeldListener, HandOverError> {
+    pub fn into_listener(mut self) -> Result<HeldListener, HandOverError> {
+        let grace = ForkGrace::new();
+        loop {
+            match self.try_into_listener() {
+                Err(failed) if grace.pause_after(&failed.error) => self = failed.port,
+                done => return done,
+            }
+        }
+    }
+
+    fn try_into_listener(self) -> Result<HeldListener, HandOverError> {
         let ip = self.addr().ip();
         let Self { hold, registration } = self;
         match hold.into_inner().into_listener() {
@@ -190,6 +195,18 @@ impl HeldPort {
             }
             Err((error, hold)) => {
                 Err(HandOverError { error, port: Self { hold: Mutex::new(hold), registration } })
+            }
+        }
+    }
+
+    /// A listener beside the hold. The lock is free between tries.
+    fn listener(&self) -> Result<TcpListener> {
+        let grace = ForkGrace::new();
+        loop {
+            let listener = self.hold.lock().listen();
+            match listener {
+                Err(e) if grace.pause_after(&e) => {}
+                done => return done,
             }
         }
     }
@@ -205,9 +222,9 @@ impl HeldPort {
     /// [`Error::InUse`] if somebody listens on the port, [`Error::System`] if the program cannot be started, or
     /// off Linux. The port stays as it was.
     pub fn spawn_with_listeners(&self, command: Command) -> Result<Child> {
-        let listener = self.hold.lock().listen()?;
+        let listener = self.listener()?;
         let child = imp::spawn_with_listeners(command, vec![(listener.into(), LISTENER_NAME)])
-            .map_err(Error::system(self.port(), "start the program with a listener on"))?;
+            .map_err(|e| holder::refusal(self.port(), "start the program with a listener on", e))?;
         self.registration.handed_over("a child");
         Ok(child)
     }

@@ -52,23 +52,24 @@ fn test_of(thread: &Thread) -> Option<String> {
 pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Option<Holder>> {
     let Some(first) = addrs.first() else { return Ok(None) };
     let mut sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
-    sockets.retain(|socket| addrs.iter().any(|addr| meet(socket.local.ip(), addr.ip())));
+    sockets.retain(|socket| addrs.iter().any(|addr| in_the_way(addr.ip(), socket)));
     let mut listeners = name(sockets, IDENTITY_BUDGET).named;
     listeners.sort_by_key(|listener| listener.identity != Identity::Stranger);
     Ok(listeners.into_iter().next())
 }
 
-/// Whether sockets on these addresses are in each other's way on one number.
-fn meet(one: IpAddr, other: IpAddr) -> bool {
-    // `::` may take IPv4 too; whether it does, the kernel does not say.
-    let covers = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
-    one == other || covers(one, other) || covers(other, one)
+/// Whether a socket and one of ours on `ip` are in each other's way on one number. Our own on `::` are for IPv6 alone.
+fn in_the_way(ip: IpAddr, socket: &PortSocket) -> bool {
+    let local = socket.local.ip();
+    let same_family = ip.is_ipv4() == local.is_ipv4();
+    let takes_both = local.is_ipv6() && !socket.only_v6;
+    ip == local || local.is_unspecified() && (same_family || takes_both) || ip.is_unspecified() && same_family
 }
 
 /// The error for a number that somebody has on one of these addresses: who, or when to retry.
 pub(crate) fn in_use(ips: &[IpAddr], port: u16, transport: Type) -> Error {
     let mut sockets = imp::sockets(Query::AllOn(port), transport).unwrap_or_default();
-    sockets.retain(|socket| ips.iter().any(|ip| meet(*ip, socket.local.ip())));
+    sockets.retain(|socket| ips.iter().any(|ip| in_the_way(*ip, socket)));
     let retry_after = time_wait_of(&sockets);
     let mut holding: Vec<_> = sockets.into_iter().filter(is_held).collect();
     // Who listens says most, who is merely connected least.
@@ -98,13 +99,13 @@ pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, transport:
         Ok(sockets) => sockets,
         Err(e) => return own_holders(range, &e),
     };
-    let in_the_way = |socket: &PortSocket| {
-        let (ip, port) = (socket.local.ip(), socket.local.port());
+    let concerns = |socket: &PortSocket| {
+        let (local, port) = (socket.local.ip(), socket.local.port());
         // A number that this process holds is claimed, whatever its address.
-        let own = || OWN.lock().get(&port).is_some_and(|(own, _)| own.ip() == ip);
-        range.contains(&port) && (ips.iter().any(|wanted| meet(*wanted, ip)) || own())
+        let own = || OWN.lock().get(&port).is_some_and(|(own, _)| own.ip() == local);
+        range.contains(&port) && (ips.iter().any(|ip| in_the_way(*ip, socket)) || own())
     };
-    let mut in_range: Vec<_> = sockets.into_iter().filter(in_the_way).collect();
+    let mut in_range: Vec<_> = sockets.into_iter().filter(concerns).collect();
     in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
     in_range.dedup_by_key(|socket| socket.local.port());
     name(in_range, BLAME_BUDGET)
@@ -158,12 +159,12 @@ fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {
     holder
 }
 
-/// The error for a process that has as many open files as it may, if `error` says so.
-pub(crate) fn out_of_files(error: &io::Error) -> Option<Error> {
-    imp::is_out_of_files(error).then(|| {
-        let held = OWN.lock().len();
-        Error::TooManyOpenFiles { held, limit: imp::open_file_limit() }
-    })
+/// The error for what the system refused to do with a port (or, with `None`, with any).
+pub(crate) fn refusal(port: impl Into<Option<u16>>, action: &'static str, error: io::Error) -> Error {
+    if imp::is_out_of_files(&error) {
+        return Error::TooManyOpenFiles { held: OWN.lock().len(), limit: imp::open_file_limit() };
+    }
+    Error::system(port, action)(error)
 }
 
 /// Whether anyone but the owner of these sockets has a socket on their number, at an address that meets theirs.
@@ -176,6 +177,6 @@ pub(crate) fn is_shared(own: &[&Socket]) -> Option<bool> {
     let sockets = imp::sockets(Query::AllOn(port), transport).ok()?;
     let (ours, others): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|socket| inodes.contains(&socket.inode));
-    let meets = |other: &PortSocket| ours.iter().any(|own| meet(own.local.ip(), other.local.ip()));
+    let meets = |other: &PortSocket| ours.iter().any(|own| in_the_way(own.local.ip(), other));
     (ours.len() == own.len()).then(|| others.iter().any(|other| is_held(other) && meets(other)))
 }

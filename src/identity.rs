@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 pub enum Identity {
     /// This process or one that descends from it.
     Ours,
-    /// Provably another one.
+    /// One that does not descend from this process. A server that an older service starts for you (a supervisor,
+    /// the Docker daemon) is one too: look at [`HeldPort::borrower`](crate::HeldPort::borrower) for those.
     Stranger,
-    /// It cannot be told: the owner may not be looked at (another user's process, another container), or it
-    /// has become a daemon, which hides whose child it was.
+    /// It cannot be told: the owner cannot be seen (another user's process, another container, one that has just
+    /// ended), or it is younger than this process and its parent is gone, as is a daemon's.
     Unknown,
 }
 
@@ -88,7 +89,7 @@ impl fmt::Display for Holder {
             _ if self.is_this_process() => f.write_str("this process")?,
             (Some(pid), Some(program)) => write!(f, "pid {pid} ({program})")?,
             (Some(pid), None) => write!(f, "pid {pid}")?,
-            (None, _) => f.write_str("a process that this user may not look at")?,
+            (None, _) => f.write_str("a process that cannot be seen")?,
         }
         if let (None, Some(uid)) = (self.pid, self.uid) {
             write!(f, " (uid {uid})")?;
@@ -147,6 +148,6 @@ mod tests {
     fn an_unknown_holder_is_described_by_its_user() {
         let mut holder = Holder::anonymous("[::1]:80".parse().unwrap(), false);
         holder.uid = Some(0);
-        assert_eq!(holder.to_string(), "a process that this user may not look at (uid 0), bound to [::1]:80");
+        assert_eq!(holder.to_string(), "a process that cannot be seen (uid 0), bound to [::1]:80");
     }
 }

@@ -27,6 +27,8 @@ use socket2::{Domain, Socket, Type};
 pub(crate) struct PortSocket {
     pub(crate) local: SocketAddr,
     pub(crate) state: SocketState,
+    /// Whether it is known to leave IPv4 alone. Of `::` it makes a difference.
+    pub(crate) only_v6: bool,
     /// Names the socket among all of this machine's; 0 if no process has it open any more.
     pub(crate) inode: u64,
     pub(crate) uid: u32,

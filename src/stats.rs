@@ -35,9 +35,9 @@ pub fn stats() -> Stats {
 pub struct Stats {
     /// Numbers on which a bind was tried.
     pub attempts: u64,
-    /// Acquisitions that gave a port. One of `n` ports counts `n` times.
+    /// Ports acquired. Those of an `acquire_many` that fails later are among them, and given back.
     pub successes: u64,
-    /// Acquisitions that gave an error.
+    /// Calls that gave an error.
     pub failures: u64,
     /// Attempts that met a number in use.
     pub conflicts: u64,

@@ -3,11 +3,11 @@ use std::time::Instant;
 use socket2::Type;
 
 use super::PortAllocator;
-use super::search::refusal;
+use super::search::bind_refusal;
 use crate::claims::Claim;
 use crate::error::{Error, Result};
 use crate::event::PortEvent;
-use crate::held::{HeldPort, Leg, Unbound};
+use crate::held::{ForkGrace, HeldPort, Leg, Unbound};
 use crate::holder;
 use crate::imp;
 use crate::range::Port;
@@ -24,12 +24,23 @@ impl PortAllocator {
     /// [`acquire`](Self::acquire).
     pub fn acquire_exact(&self, port: u16) -> Result<HeldPort> {
         let started = Instant::now();
-        let legs = Port::new(port).and_then(|port| self.bind_exactly(port.get()));
-        let (claim, legs) = legs.inspect_err(|_| self.recorder.failed())?;
+        let held = Port::new(port).and_then(|port| self.bind_in_time(port.get()));
+        let (claim, legs) = held.inspect_err(|_| self.recorder.failed())?;
         let took = started.elapsed();
         self.recorder.acquired(port, 1, took);
         PortEvent::Acquired { port, attempts: 1, took }.emit();
         Ok(HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first))
+    }
+
+    /// A copy of a closed socket in another thread's child is waited for.
+    fn bind_in_time(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
+        let grace = ForkGrace::new();
+        loop {
+            match self.bind_exactly(port) {
+                Err(e) if grace.pause_after(&e) => {}
+                done => return done,
+            }
+        }
     }
 
     fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
@@ -45,7 +56,7 @@ impl PortAllocator {
             bound => bound,
         };
         self.recorder.searched(1, 0);
-        Ok((claim, bound.map_err(|e| refusal(Some(port), "bind", e))?))
+        Ok((claim, bound.map_err(|e| bind_refusal(Some(port), "bind", e))?))
     }
 }
 
@@ -57,7 +68,7 @@ fn bind_over_closed_connections(port: u16, unbound: &mut Unbound) -> Result<Opti
     let legs = match unbound.bind(port) {
         Ok(legs) => legs,
         Err(e) if imp::is_busy(&e) => return Ok(None),
-        Err(e) => return Err(refusal(Some(port), "bind", e)),
+        Err(e) => return Err(bind_refusal(Some(port), "bind", e)),
     };
     let sockets: Vec<_> = legs.iter().filter_map(Leg::socket).collect();
     for socket in &sockets {

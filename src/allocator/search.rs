@@ -185,14 +185,15 @@ impl PortAllocator {
                 let holders = Box::new(holder::holders_in(&self.config.host.ips(), &range, Type::STREAM));
                 Error::RangeExhausted { range, tried, holders }
             }
-            Miss::Refused { port, action, error } => refusal(port, action, error),
+            Miss::Refused { port, action, error } => bind_refusal(port, action, error),
         }
     }
 }
 
-pub(super) fn refusal(port: Option<u16>, action: &'static str, error: io::Error) -> Error {
+/// The error for a bind that the system refused, though nobody has the number.
+pub(super) fn bind_refusal(port: Option<u16>, action: &'static str, error: io::Error) -> Error {
     match port {
         Some(port) if error.kind() == io::ErrorKind::PermissionDenied => Error::PermissionDenied { port },
-        _ => holder::out_of_files(&error).unwrap_or_else(|| Error::system(port, action)(error)),
+        _ => holder::refusal(port, action, error),
     }
 }

@@ -38,7 +38,7 @@ fn without_proc_a_full_range_says_that_holders_cannot_be_told() {
         let addr = private(65_001);
         let _stranger = TcpListener::bind(addr).unwrap();
         let text = only(addr).acquire().unwrap_err().to_string();
-        assert!(text.contains("65001: a process that this user may not look at"), "{text}");
+        assert!(text.contains("65001: a process that cannot be seen"), "{text}");
         assert!(text.contains("who holds them cannot be told: /proc: permission denied"), "{text}");
     });
 }

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use event_listener::Listener;
+
 use super::PortAllocator;
 use super::search::Miss;
 use crate::claims;
@@ -34,9 +36,9 @@ impl Backoff {
         !self.first.is_zero() && self.first <= self.longest
     }
 
-    /// The pause before retry number `retry`, counted from 0.
-    fn pause(self, retry: u32) -> Duration {
-        let full = self.first.saturating_mul(2_u32.saturating_pow(retry)).min(self.longest);
+    /// The pause after `pauses` others.
+    fn pause(self, pauses: u32) -> Duration {
+        let full = self.first.saturating_mul(2_u32.saturating_pow(pauses)).min(self.longest);
         full.mul_f64(fastrand::f64().mul_add(-0.5, 1.0))
     }
 }
@@ -60,7 +62,7 @@ impl PortAllocator {
             let released = claims::released();
             match wait.try_again()? {
                 Turn::Acquired(port) => return Ok(port),
-                Turn::Pause(pause) => _ = event_listener::Listener::wait_timeout(released, pause),
+                Turn::Pause(pause) => wait.paused(released.wait_timeout(pause).is_some()),
             }
         }
     }
@@ -79,7 +81,7 @@ impl PortAllocator {
             let released = claims::released();
             match wait.try_again()? {
                 Turn::Acquired(port) => return Ok(port),
-                Turn::Pause(pause) => _ = tokio::time::timeout(pause, released).await,
+                Turn::Pause(pause) => wait.paused(tokio::time::timeout(pause, released).await.is_ok()),
             }
         }
     }
@@ -90,7 +92,10 @@ struct Wait<'a> {
     allocator: &'a PortAllocator,
     started: Instant,
     deadline: Duration,
-    retries: u32,
+    /// Tries that found nothing.
+    tries: u32,
+    /// Pauses that nothing ended: they make the next one longer.
+    pauses: u32,
 }
 
 enum Turn {
@@ -100,11 +105,11 @@ enum Turn {
 
 impl<'a> Wait<'a> {
     fn new(allocator: &'a PortAllocator, deadline: Duration) -> Self {
-        Self { allocator, started: Instant::now(), deadline, retries: 0 }
+        Self { allocator, started: Instant::now(), deadline, tries: 0, pauses: 0 }
     }
 
     fn try_again(&mut self) -> Result<Turn> {
-        if self.retries > 0 {
+        if self.tries > 0 {
             self.allocator.recorder.retried();
         }
         let miss = match self.allocator.take() {
@@ -113,16 +118,21 @@ impl<'a> Wait<'a> {
         };
         match self.left().filter(|_| Miss::may_pass(&miss)) {
             Some(left) => {
-                if self.retries == 0 {
+                if self.tries == 0 {
                     self.allocator.recorder.wait_begins();
                 }
-                let pause = self.allocator.config.backoff.pause(self.retries).min(left);
-                self.retries += 1;
+                let pause = self.allocator.config.backoff.pause(self.pauses).min(left);
+                self.tries += 1;
                 PortEvent::Waiting { pause }.emit();
                 Ok(Turn::Pause(pause))
             }
             None => Err(self.allocator.failed(miss)),
         }
+    }
+
+    /// A pause is over. A release that ended it says nothing about how full the range is.
+    fn paused(&mut self, by_release: bool) {
+        self.pauses += u32::from(!by_release);
     }
 
     fn left(&self) -> Option<Duration> {
@@ -133,7 +143,7 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         self.allocator.recorder.waited(self.started.elapsed());
-        if self.retries > 0 {
+        if self.tries > 0 {
             self.allocator.recorder.wait_ends();
         }
     }

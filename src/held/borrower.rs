@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::event::PortEvent;
 use crate::holder;
 use crate::identity::{Borrower, Identity};
+use crate::imp;
 
 /// The pauses between two looks for a listener: the kernel announces none. A look costs tens of microseconds,
 /// so the first pause is short; the last one bounds what the looking adds to a server's start.
@@ -21,13 +22,25 @@ impl HeldPort {
     ///
     /// Where the system does not tell (off Linux), a connection is made to find out, and all that is known of the
     /// borrower is its address.
+    ///
+    /// `None` too if this cannot be found out now, since the process has no file left to ask with.
     #[must_use]
     pub fn borrower(&self) -> Option<Borrower> {
+        self.find_borrower().ok().flatten()
+    }
+
+    fn find_borrower(&self) -> Result<Option<Borrower>> {
         let (addrs, transport) = {
             let hold = self.hold.lock();
             (hold.addrs(), hold.transport())
         };
-        holder::listener_on(&addrs, transport).unwrap_or_else(|_| addrs.iter().find_map(probe))
+        match holder::listener_on(&addrs, transport) {
+            Err(e) if imp::is_out_of_files(&e) => {
+                Err(holder::refusal(self.port(), "find out who listens on", e))
+            }
+            // Nobody tells, so a connection has to.
+            found => Ok(found.unwrap_or_else(|_| addrs.iter().find_map(probe))),
+        }
     }
 
     /// Waits until somebody listens on the lent port.
@@ -50,7 +63,8 @@ impl HeldPort {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Stolen`] if it is provably a stranger, [`Error::NotReady`] if nobody listens in time, or at once
+    /// [`Error::Stolen`] if a stranger listens on any leg, [`Error::TooManyOpenFiles`] if the process has no file
+    /// left to find out with, [`Error::NotReady`] if nobody listens in time, or at once
     /// if the port is not lent and nobody listens.
     pub fn wait_borrowed(&self, timeout: Duration) -> Result<Borrower> {
         let mut watch = Watch::new(self, timeout);
@@ -108,7 +122,7 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Result<Look> {
         let port = self.port.port();
-        if let Some(borrower) = self.port.borrower() {
+        if let Some(borrower) = self.port.find_borrower()? {
             if borrower.identity == Identity::Stranger {
                 return Err(Error::Stolen { port, holder: Box::new(borrower) });
             }

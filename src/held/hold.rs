@@ -1,7 +1,5 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use socket2::{Socket, Type};
 
@@ -14,12 +12,6 @@ use crate::stats::{LentMark, Recorder};
 
 /// Connections that may wait to be accepted: Linux's own default ceiling, to which it cuts larger values.
 const BACKLOG: i32 = 4096;
-
-/// A listener that was dropped lives on for a moment in a child of another thread that is between fork and exec,
-/// and so does one whose process was killed. So long is waited for it to go: milliseconds, unless the machine is
-/// overloaded.
-const FORK_GRACE: Duration = Duration::from_secs(1);
-const FORK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the sealing socket binds: loopback, and on no one's list of addresses.
 const SEAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
@@ -78,7 +70,7 @@ impl Hold {
 
     /// Lets others that set SO_REUSEADDR in, or lets the sockets go where that cannot be.
     fn open(&mut self) -> Result<()> {
-        if self.release_first || !imp::can_lend().map_err(self.refused("find out how to lend"))? {
+        if !self.can_lend()? {
             self.legs.iter_mut().for_each(|leg| leg.socket = None);
         } else if let Err(e) = self.set_reuse(true) {
             // Some legs may be open already: all or nothing.
@@ -93,11 +85,13 @@ impl Hold {
         if !self.take_back()? {
             return Ok(false);
         }
-        // Sealing needs room beside the legs, which an exclusive leg on every address does not leave.
-        self.set_reuse(true)?;
-        self.unsealed = !self.seal();
         self.set_reuse(false)?;
+        self.unsealed = !self.seal();
         Ok(true)
+    }
+
+    fn can_lend(&self) -> Result<bool> {
+        Ok(!self.release_first && imp::can_lend().map_err(self.refused("find out how to lend"))?)
     }
 
     /// Binds the legs that were let go, unless a borrower has them. Returns whether all are held.
@@ -112,7 +106,7 @@ impl Hold {
                 Err(error) => error,
             };
             if !imp::is_busy(&error) {
-                return Err(refused(leg.addr.port(), "take back", error));
+                return Err(holder::refusal(leg.addr.port(), "take back", error));
             }
             match holder::listener_on(&[leg.addr], leg.transport) {
                 Ok(Some(holder)) if holder.identity == Identity::Stranger => {
@@ -125,52 +119,37 @@ impl Hold {
     }
 
     /// Wipes the kernel's memory of a borrower's SO_REUSEPORT, by which it would let strangers of the same user
-    /// in: any bind without that option on the number does. Where the borrower still listens it is refused, so
-    /// it is tried at an address of its own and at every leg. Returns whether it was done.
+    /// in: any bind without that option on the number does. Where a borrower listens it is refused, so it is tried
+    /// at an address of its own and then over each leg, which is opened for it. Returns whether it was done.
     fn seal(&self) -> bool {
-        let own = self.legs.iter().map(|leg| leg.addr);
-        let places = [SocketAddr::from((SEAL, self.addr().port()))].into_iter().chain(own);
-        let sealed = |addr: SocketAddr| -> io::Result<()> {
-            let socket = imp::open_socket(addr.ip(), self.transport())?;
-            imp::set_reuse(&socket, true)?;
-            socket.bind(&addr.into())
-        };
-        places.into_iter().any(|addr| sealed(addr).is_ok())
+        let seal = |addr: SocketAddr| bind_with_reuse(addr, self.transport()).map(drop);
+        seal(SocketAddr::from((SEAL, self.addr().port()))).is_ok()
+            || self.legs.iter().any(|leg| leg.while_open(|| seal(leg.addr)).is_ok())
     }
 
     /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
-    /// the first leg was let go, the listener has it, as a borrower would.
+    /// the first leg has to be let go, the listener has it, as a borrower would.
     pub(super) fn listen(&mut self) -> Result<TcpListener> {
-        if self.is_lent() {
-            return self.listener();
-        }
-        self.open()?;
-        let listener = self.listener();
-        let closed = self.close();
-        if !matches!(closed, Ok(true)) {
-            // Still open, so it counts as lent: `reclaim` will try again.
-            self.lent = Some(self.recorder.lend());
-        }
-        closed.and(listener)
+        let listen = || listen_on(self.addr());
+        let listener = if self.is_lent() {
+            listen()
+        } else if self.can_lend()? {
+            // The other legs stay closed.
+            self.legs[0].while_open(listen)
+        } else {
+            return self.listen_in_its_place();
+        };
+        listener.map(Into::into).map_err(|e| self.busy_or("listen on", e))
     }
 
-    fn listener(&self) -> Result<TcpListener> {
-        let until = Instant::now() + FORK_GRACE;
-        loop {
-            match listen_on(self.addr()) {
-                Ok(socket) => return Ok(socket.into()),
-                Err(e) if imp::is_busy(&e) && Instant::now() < until && !self.listens_here() => {
-                    thread::sleep(FORK_PAUSE);
-                }
-                Err(e) => return Err(self.busy_or("listen on", e)),
-            }
+    fn listen_in_its_place(&mut self) -> Result<TcpListener> {
+        self.legs[0].socket = None;
+        self.lent = Some(self.recorder.lend());
+        let listener = listen_on(self.addr()).map_err(|e| self.busy_or("listen on", e));
+        if listener.is_err() {
+            self.reclaim()?;
         }
-    }
-
-    /// Whether a listener of this process is on the number.
-    fn listens_here(&self) -> bool {
-        let listener = holder::listener_on(&[self.addr()], self.transport());
-        matches!(listener, Ok(Some(holder)) if holder.is_this_process())
+        listener.map(Into::into)
     }
 
     /// Makes the first leg's socket listen, and returns it with the other legs. On failure the hold comes back.
@@ -210,7 +189,7 @@ impl Hold {
 
     fn refused(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
         let port = self.addr().port();
-        move |error| refused(port, action, error)
+        move |error| holder::refusal(port, action, error)
     }
 
     fn in_use(&self) -> Error {
@@ -220,14 +199,19 @@ impl Hold {
 
     fn busy_or(&self, action: &'static str, error: io::Error) -> Error {
         let port = self.addr().port();
-        if imp::is_busy(&error) { self.in_use() } else { refused(port, action, error) }
+        if imp::is_busy(&error) { self.in_use() } else { holder::refusal(port, action, error) }
     }
 }
 
-fn listen_on(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = imp::open_socket(addr.ip(), Type::STREAM)?;
+fn bind_with_reuse(addr: SocketAddr, transport: Type) -> io::Result<Socket> {
+    let socket = imp::open_socket(addr.ip(), transport)?;
     imp::set_reuse(&socket, true)?;
     socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+fn listen_on(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = bind_with_reuse(addr, Type::STREAM)?;
     socket.listen(BACKLOG)?;
     Ok(socket)
 }
@@ -247,8 +231,4 @@ fn make_listen(socket: &Socket) -> io::Result<()> {
     // Nobody can bind beside a listener. Its connections inherit the option, so that their TIME_WAIT will not be in
     // the way of the next server.
     imp::set_reuse(socket, true)
-}
-
-fn refused(port: u16, action: &'static str, error: io::Error) -> Error {
-    holder::out_of_files(&error).unwrap_or_else(|| Error::system(port, action)(error))
 }

@@ -32,6 +32,15 @@ impl Leg {
         self.socket.as_ref()
     }
 
+    /// Opens the leg to SO_REUSEADDR for as long as `act` takes: a system call or three.
+    pub(super) fn while_open<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let Some(socket) = &self.socket else { return act() };
+        imp::set_reuse(socket, true)?;
+        let acted = act();
+        imp::set_reuse(socket, false)?;
+        acted
+    }
+
     /// An exclusive socket for a leg that was let go. Past connections in TIME_WAIT do not matter.
     pub(super) fn bind_again(&self) -> io::Result<Socket> {
         let socket = imp::open_socket(self.addr.ip(), self.transport)?;

@@ -6,6 +6,8 @@ use super::HeldPort;
 use super::leg::Leg;
 use super::registration::Registration;
 use crate::error::Error;
+#[cfg(feature = "tokio")]
+use crate::holder;
 
 /// A listener made of a held socket, from [`HeldPort::into_listener`]. It derefs to [`TcpListener`], and keeps
 /// the port's other legs held for as long as it lives.
@@ -72,7 +74,7 @@ impl HeldListener {
         match for_tokio() {
             Ok(listener) => Ok(listener),
             Err(e) => {
-                let error = Error::system(self.port(), "register with tokio the listener on")(e);
+                let error = holder::refusal(self.port(), "register with tokio the listener on", e);
                 Err(HandOverError { error, port: self })
             }
         }
@@ -100,11 +102,9 @@ impl fmt::Debug for HeldListener {
 /// A hand-over that failed, with what was to be handed over: nothing is lost.
 ///
 /// `?` turns it into an [`Error`], which releases the port.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+#[derive(Debug)]
 pub struct HandOverError<T: fmt::Debug = HeldPort> {
     /// Why it failed.
-    #[source]
     pub error: Error,
     /// The port (or listener), as it was.
     pub port: T,
@@ -113,5 +113,18 @@ pub struct HandOverError<T: fmt::Debug = HeldPort> {
 impl<T: fmt::Debug> From<HandOverError<T>> for Error {
     fn from(failed: HandOverError<T>) -> Self {
         failed.error
+    }
+}
+
+impl<T: fmt::Debug> fmt::Display for HandOverError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for HandOverError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // Its message is ours, so a chain goes on behind it.
+        self.error.source()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::allocator::PortAllocator;
+use crate::error::Error;
 use crate::identity::Identity;
 use crate::imp::simulate::{Lacks, on_a_machine_without};
 use std::net::TcpStream;

@@ -60,6 +60,17 @@ fn a_borrower_on_any_covered_address_is_found_and_others_are_not() {
 }
 
 #[test]
+fn a_listener_for_ipv6_alone_is_not_in_the_way_on_ipv4() {
+    let port = heldport::PortAllocator::builder().host(V4).build().unwrap().acquire().unwrap();
+    let _other = listen(ANY6, port.port(), Options { only_v6: true, ..REUSE }).unwrap();
+    assert!(port.borrower().is_none(), "it cannot be reached at 127.0.0.1");
+    port.lend().unwrap();
+    let server = listen(V4, port.port(), REUSE).unwrap();
+    assert_eq!(port.wait_borrowed(PATIENCE).unwrap().address, port.addr());
+    drop(server);
+}
+
+#[test]
 fn waiting_ends_when_the_borrower_listens() {
     let port = HeldPort::acquire().unwrap();
     port.lend().unwrap();

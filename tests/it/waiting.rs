@@ -68,7 +68,7 @@ fn other_processes_ports_are_tried_for_again_and_again() {
         assert!(waiter.join().unwrap().is_ok());
     });
     let stats = allocator.stats();
-    assert!(stats.conflicts >= 5 && stats.wait_time.total >= ms(5), "{stats}");
+    assert!(stats.conflicts >= 5, "{stats}");
 }
 
 #[test]

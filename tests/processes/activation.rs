@@ -1,5 +1,6 @@
 //! Children that inherit a listener.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use heldport::{Error, HeldPort};
 use libtest_mimic::Trial;
 
+use crate::limits::run;
 use crate::servers::http;
 use crate::support::{assert_nobody_else_can_bind, wait_until_refused};
 use crate::worker::role;
@@ -19,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("activated_child_gets_what_the_protocol_says", protocol),
         test("activated_child_keeps_all_that_the_command_says", command_is_kept),
         test("activated_child_may_have_an_environment_of_its_own", cleared_environment),
+        test("a_failed_start_is_told_when_the_child_overwrites_low_files", || run(role("low-files", &[]))),
         test("activated_child_that_cannot_start_leaves_the_port_as_it_was", cannot_start),
     ]
 }
@@ -79,15 +82,21 @@ fn protocol() -> Outcome {
 
 fn command_is_kept() -> Outcome {
     let port = HeldPort::acquire()?;
-    let mut command =
-        shell("echo $0, $1; pwd; echo $COLOUR $LISTEN_PID_OF_OLD; ps -o pgid= -p $$ | tr -d ' '; echo $$");
-    command.current_dir("/usr").env("COLOUR", "green").env_remove("PATH_OF_OLD").process_group(0);
+    let mut command = shell(
+        "echo $0, $1; pwd; echo $COLOUR $HOME; ps -o pgid= -p $$ | tr -d ' '; echo $$; env | grep ^LISTEN_ | sort",
+    );
+    command.current_dir("/usr").env("COLOUR", "green").env_remove("HOME").process_group(0);
     // What an outer socket activation left is replaced.
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "7");
     let said = output(&port, command)?;
     let lines: Vec<_> = said.lines().collect();
     ensure!(lines[..3] == ["a name, an argument", "/usr", "green"], "{said}");
-    ensure!(lines[3] == lines[4], "it leads its process group: {said}");
+    let (group, pid) = (lines[3], lines[4]);
+    ensure!(group == pid, "it leads its process group: {said}");
+    ensure!(
+        lines[5..] == ["LISTEN_FDNAMES=heldport", "LISTEN_FDS=1", &format!("LISTEN_PID={pid}")],
+        "{said}"
+    );
     Ok(())
 }
 
@@ -99,6 +108,17 @@ fn cleared_environment() -> Outcome {
     let mut names: Vec<_> = said.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     ensure!(names == ["COLOUR", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID"], "{said}");
+    Ok(())
+}
+
+/// A role: file 3 is free when the child is started, so that std may take it for the pipe that tells of failure.
+pub(crate) fn low_files() -> Outcome {
+    let lowest = std::fs::File::open("/dev/null")?;
+    ensure!(lowest.as_raw_fd() == 3, "files 0, 1 and 2, and no more");
+    let port = HeldPort::acquire()?;
+    drop(lowest);
+    let error = port.spawn_with_listeners(Command::new("no-such-program")).expect_err("it is told");
+    ensure!(error.to_string().contains("No such file"), "{error}");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::{Outcome, test};
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("debug_variable_prints_every_step_to_stderr", printed),
+        test("a_closed_stderr_does_no_harm", closed_stderr),
         test("without_the_debug_variable_nothing_is_printed", silent),
         test("every_step_is_a_tracing_event_and_a_crowd_a_warning", traced),
     ]
@@ -86,6 +87,15 @@ fn printed() -> Outcome {
             format!("heldport: no port free in {port}..={}, 120 tried\n", port + 119),
         ],
     )
+}
+
+fn closed_stderr() -> Outcome {
+    let mut command = role("events", &[]);
+    command.env("HELDPORT_DEBUG", "1").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    drop(child.stderr.take());
+    ensure!(child.wait()?.success());
+    Ok(())
 }
 
 fn silent() -> Outcome {

@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("a_thief_of_one_leg_is_reported_though_our_server_has_the_other", || {
             thief("serving-victim", V6)
         }),
+        test("listening_over_a_hold_opens_no_other_leg", other_leg),
         test("a_child_that_listens_is_ours_and_a_daemon_unknown", child_and_daemon),
         test("a_killed_holder_frees_its_port", killed),
     ]
@@ -79,7 +80,7 @@ fn thief(victim: &str, ip: IpAddr) -> Outcome {
     let port: u16 = victim.answer()?.parse()?;
     let loot = SocketAddr::new(ip, port);
     thief.tell(loot)?;
-    ensure!(thief.answer()? == "got it");
+    ensure!(thief.answer()? == "trying" && thief.answer()? == "got it");
     victim.tell("look")?;
     let said = victim.answer()?;
     let expected = format!(
@@ -88,6 +89,19 @@ fn thief(victim: &str, ip: IpAddr) -> Outcome {
         program()
     );
     ensure!(said.starts_with(&expected) && said.contains("next:"), "{said}");
+    Ok(())
+}
+
+/// `listen` opens the leg that listens, for three system calls, and no other.
+fn other_leg() -> Outcome {
+    let (mut victim, mut thief) =
+        (Worker::spawn(role("listening-victim", &[]))?, Worker::spawn(role("thief", &[]))?);
+    let port: u16 = victim.answer()?.parse()?;
+    thief.tell(SocketAddr::new(V6, port))?;
+    ensure!(thief.answer()? == "trying");
+    victim.tell("listen")?;
+    let other = victim.answer()?;
+    ensure!(other == "Err(ConnectionRefused)", "on ::1: {other}");
     Ok(())
 }
 

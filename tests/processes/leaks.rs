@@ -3,15 +3,21 @@
 use std::collections::HashSet;
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use anyhow::{Result, ensure};
-use heldport::HeldPort;
+use heldport::{HeldPort, PortAllocator};
 use libtest_mimic::Trial;
 
+use crate::support::private_block;
 use crate::{Outcome, test};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    vec![test("children_inherit_no_held_socket", inherit_nothing)]
+    vec![
+        test("children_inherit_no_held_socket", inherit_nothing),
+        test("numbers_are_had_again_while_other_threads_fork", again_beside_forks),
+    ]
 }
 
 fn inherit_nothing() -> Outcome {
@@ -28,6 +34,31 @@ fn inherit_nothing() -> Outcome {
     drop::<(HeldPort, HeldPort)>((held, lent));
     drop((listener, listening, handed_over));
     Ok(())
+}
+
+/// A child has copies of all files from fork to exec, and so of sockets that were closed meanwhile.
+fn again_beside_forks() -> Outcome {
+    let (host, range) = private_block(1);
+    let allocator = PortAllocator::builder().host(host).build()?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = Command::new("true").status();
+                }
+            });
+        }
+        let rounds = (0..300).try_for_each(|_| {
+            let port = allocator.acquire_exact(*range.start())?;
+            drop(port.listen()?);
+            drop(port.listen()?);
+            drop(port.into_listener()?);
+            Ok(())
+        });
+        done.store(true, Ordering::Relaxed);
+        rounds
+    })
 }
 
 fn own_sockets() -> Result<HashSet<String>> {

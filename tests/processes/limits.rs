@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use heldport::{Error, HeldPort, Identity, PortAllocator, stats};
 use libtest_mimic::Trial;
 
-use crate::support::{PATIENCE, REUSE, V4, listen};
+use crate::support::{PATIENCE, REUSE, V4, listen, wait_until};
 use crate::worker::{ROLE, role, role_in_shell};
 use crate::{Outcome, test, test_that_needs};
 
@@ -47,6 +47,8 @@ pub(crate) fn unshared(namespace: &str, preparation: &str, role: &str) -> Comman
 /// A role: under a limit of 60 files, 29 ports of two files are too many.
 pub(crate) fn few_files() -> Outcome {
     let kept = HeldPort::acquire()?;
+    kept.lend()?; // so that it is known how, before the files run out
+    kept.reclaim()?;
     let error = PortAllocator::global().acquire_many(100).expect_err("60 files are too few");
     let Error::TooManyOpenFiles { held, limit: Some(60), .. } = error else { anyhow::bail!("{error:?}") };
     ensure!((20..30).contains(&held), "{held}");
@@ -64,7 +66,17 @@ pub(crate) fn few_files() -> Outcome {
     };
     ensure!(matches!(error, Error::TooManyOpenFiles { .. }), "{error:?}");
     ensure!(matches!(kept.listen(), Err(Error::TooManyOpenFiles { .. })), "no file for a listener");
-    drop((again, more));
+    kept.lend()?;
+    ensure!(matches!(kept.wait_borrowed(PATIENCE), Err(Error::TooManyOpenFiles { .. })), "none to look with");
+    kept.reclaim()?;
+    // Waiting helps: a released port gives its files back.
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| PortAllocator::global().acquire_within(PATIENCE));
+        wait_until("it waits", || stats().waiting == 1);
+        drop(more);
+        waiter.join().expect("no panic").map(drop)
+    })?;
+    drop(again);
     ensure!(!kept.is_lent(), "a failed listen leaves it as it was");
     drop(kept.listen()?);
     Ok(())
@@ -105,7 +117,7 @@ pub(crate) fn unprivileged(port_of_root: u16) -> Outcome {
     let error = PortAllocator::global().acquire_exact(port_of_root).expect_err("root listens there");
     let Error::InUse { holder: Some(holder), .. } = &error else { anyhow::bail!("{error:?}") };
     ensure!((holder.pid, holder.uid, holder.identity) == (None, Some(0), Identity::Unknown), "{holder:?}");
-    ensure!(error.to_string().contains("a process that this user may not look at (uid 0)"), "{error}");
+    ensure!(error.to_string().contains("a process that cannot be seen (uid 0)"), "{error}");
 
     // Its own borrowers it can tell: by sock_diag and /proc, both without rights.
     let port = HeldPort::acquire()?;
@@ -134,6 +146,6 @@ pub(crate) fn no_proc() -> Outcome {
     let error = PortAllocator::builder().range(only..=only).build()?.acquire().expect_err("in use");
     let text = error.to_string();
     ensure!(text.contains("who holds them cannot be told: /proc:"), "{text}");
-    ensure!(text.contains(&format!("{only}: a process that this user may not look at")), "{text}");
+    ensure!(text.contains(&format!("{only}: a process that cannot be seen")), "{text}");
     Ok(())
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use heldport::{HeldPort, PortAllocator};
 
 use crate::support::*;
-use crate::{Outcome, events, kernel, limits};
+use crate::{Outcome, activation, events, kernel, limits};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -31,6 +31,8 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
         ["thief"] => thief(),
         ["victim"] => victim(false),
         ["serving-victim"] => victim(true),
+        ["listening-victim"] => listening_victim(),
+        ["low-files"] => activation::low_files(),
         ["hold", host] => host.parse().map_err(Into::into).and_then(hold),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),
@@ -142,13 +144,15 @@ fn hammer(target: u16) -> Outcome {
 /// Takes the address that it is told, as soon as it can.
 fn thief() -> Outcome {
     let addr: SocketAddr = hear()?.parse()?;
+    say("trying");
     let until = Instant::now() + BOUND;
     while Instant::now() < until {
-        if let Ok(_loot) = listen(addr.ip(), addr.port(), REUSE) {
-            say("got it");
-            return stay();
+        for options in [REUSE, REUSE_PORT] {
+            if let Ok(_loot) = listen(addr.ip(), addr.port(), options) {
+                say("got it");
+                return stay();
+            }
         }
-        thread::yield_now();
     }
     bail!("{addr} was never open")
 }
@@ -164,6 +168,19 @@ fn victim(serves: bool) -> Outcome {
         Ok(borrower) => say(format_args!("{:?} {:?}", borrower.identity, borrower.pid)),
         Err(e) => say(e.to_string().replace('\n', " ")),
     }
+    stay()
+}
+
+/// Listens over its hold again and again; then says what is on its other leg.
+fn listening_victim() -> Outcome {
+    let port = HeldPort::acquire()?;
+    say(port.port());
+    hear()?;
+    for _ in 0..2000 {
+        drop(port.listen()?);
+    }
+    let other = TcpStream::connect((V6, port.port()));
+    say(format_args!("{:?}", other.map_err(|e| e.kind()).map(drop)));
     stay()
 }
 

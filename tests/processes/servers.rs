@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,12 +34,14 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// Start over the lent hold, wait until ready, reclaim, kill -9; ten times on one number.
-fn restart(command: fn(u16) -> Command, ask: fn(SocketAddr) -> Result<()>) -> Outcome {
+fn restart(command: fn(u16, &Path) -> Command, ask: fn(SocketAddr) -> Result<()>) -> Outcome {
     let port = PortAllocator::builder().range(EPHEMERAL).build()?.acquire()?;
+    let dir = tempfile::tempdir()?;
     let mut hammer = Worker::spawn(role("hammer", &[&port.port().to_string()]))?;
     ensure!(hammer.answer()? == "hammering");
     for round in 0..RESTARTS {
-        start_and_kill(&port, command(port.port()), ask).with_context(|| format!("round {round}"))?;
+        start_and_kill(&port, command(port.port(), dir.path()), ask)
+            .with_context(|| format!("round {round}"))?;
     }
     let said = hammer.finish()?;
     let (tries, hits) = said.trim().split_once(' ').context("tries and hits")?;
@@ -101,11 +104,11 @@ fn ping(addr: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn rust_std(port: u16) -> Command {
+fn rust_std(port: u16, _: &Path) -> Command {
     role("serve", &[&port.to_string()])
 }
 
-fn redis(port: u16) -> Command {
+fn redis(port: u16, _: &Path) -> Command {
     let mut command = Command::new("redis-server");
     let port = port.to_string();
     // Two addresses, bound one after the other: fact 13.
@@ -113,10 +116,7 @@ fn redis(port: u16) -> Command {
     command
 }
 
-fn nginx(port: u16) -> Command {
-    // A directory for each number; the test process ends before it is of any size.
-    let dir = std::env::temp_dir().join(format!("heldport-nginx-{}-{port}", std::process::id()));
-    fs::create_dir_all(&dir).expect("a directory for nginx");
+fn nginx(port: u16, dir: &Path) -> Command {
     let config = format!(
         "daemon off; pid {dir}/pid; error_log {dir}/error.log; events {{}}\n\
          http {{ access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
@@ -130,30 +130,22 @@ fn nginx(port: u16) -> Command {
     command
 }
 
-fn python(port: u16) -> Command {
+fn python(port: u16, dir: &Path) -> Command {
     let mut command = Command::new("python3");
-    command.args([
-        "-m",
-        "http.server",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--directory",
-        "/usr/share",
-    ]);
+    command.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"]).current_dir(dir);
     command.stderr(std::process::Stdio::null());
     command
 }
 
-fn node(port: u16) -> Command {
+fn node(port: u16, _: &Path) -> Command {
     let mut command = Command::new("node");
     let script = format!("require('http').createServer((_, a) => a.end('ok')).listen({port}, '127.0.0.1')");
     command.args(["-e", &script]);
     command
 }
 
-fn busybox(port: u16) -> Command {
+fn busybox(port: u16, dir: &Path) -> Command {
     let mut command = Command::new("busybox");
-    command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h", "/usr/share"]);
+    command.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}")]).current_dir(dir);
     command
 }

@@ -28,7 +28,8 @@ pub(crate) fn spawn_with_listeners(
     let names: Vec<&str> = listeners.iter().map(|(_, name)| *name).collect();
     let mut image = Image::of(&command, &names)?;
     let end = FIRST + RawFd::try_from(listeners.len()).map_err(io::Error::other)?;
-    // std's pipe for exec errors must not get one of the numbers that the child overwrites: fill them first.
+    // std's pipe for exec errors must not get one of the numbers that the child overwrites: fill them first. (A
+    // thread that closes one of them just now may still free it; then a failed exec looks like a program that ends.)
     let mut fillers = Vec::new();
     if let Some((listener, _)) = listeners.first() {
         loop {
@@ -148,13 +149,16 @@ fn environment(command: &Command) -> Vec<(OsString, OsString)> {
     environment
 }
 
-/// Whether `env_clear` was called. std tells it by `Debug` alone: as `env -i` before the program, which always
-/// stands in quotes. A test watches over it.
+/// Whether `env_clear` was called. std tells it by `Debug` alone: as `env -i` before the program, and behind the
+/// directory, which another command shows in the same way. A test watches over it.
 fn is_env_cleared(command: &Command) -> bool {
-    let text = format!("{command:?}");
-    let directory = command.get_current_dir().map(|dir| format!("cd {:?} && ", dir.as_os_str()));
-    let text = directory.and_then(|prefix| text.strip_prefix(&prefix)).unwrap_or(&text);
-    text.starts_with("env -i ")
+    let mut plain = Command::new("x");
+    if let Some(directory) = command.get_current_dir() {
+        plain.current_dir(directory);
+    }
+    let (plain, text) = (format!("{plain:?}"), format!("{command:?}"));
+    let before_program = plain.strip_suffix(r#""x""#).unwrap_or_default();
+    text.strip_prefix(before_program).is_some_and(|text| text.starts_with("env -i "))
 }
 
 /// Where the program may be, as execvp looks for it.
@@ -208,7 +212,11 @@ mod tests {
         assert!(!cleared(|command| command.env("A", "env -i ").env_remove("B").arg("env -i ")));
         assert!(!cleared(|command| command.current_dir("env -i ")));
         assert!(cleared(|command| command.env_clear()));
-        assert!(cleared(|command| command.env_clear().env("A", "b").current_dir("/a \"b\" c")));
+        for directory in ["/a \"b\" c", "it's", "é", "a\\b"] {
+            let mut command = Command::new("true");
+            assert!(!is_env_cleared(command.current_dir(directory)), "{directory}");
+            assert!(is_env_cleared(command.env_clear().env("A", "b")), "{directory}");
+        }
     }
 
     #[test]

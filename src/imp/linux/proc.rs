@@ -18,6 +18,9 @@ use crate::imp::Process;
 /// The kernel's clock ticks in /proc: USER_HZ, 100 on every architecture that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
 
+/// The process to which orphans are given.
+const INIT: u32 = 1;
+
 /// Deeper than any process tree, shallower than a loop made by reading it while it changes.
 const MOST_ANCESTORS: usize = 64;
 
@@ -135,7 +138,8 @@ fn identify(pid: u32) -> Identity {
 
 /// A process is ours if it descends from us. One that became a daemon was given to another parent: it may still
 /// be ours if that is one of our ancestors beyond our parent (init, a service manager) and it is younger than
-/// we are. What our own parent started beside us is another test.
+/// we are. What our own parent started beside us is another test, unless it is init, which starts nothing beside us
+/// but may have been given ours.
 fn judge(theirs: &[Origin], ours: &[Origin]) -> Identity {
     let (Some(own), false) = (ours.first(), theirs.is_empty()) else { return Identity::Unknown };
     if theirs.iter().any(|process| process.pid == own.pid) {
@@ -143,7 +147,11 @@ fn judge(theirs: &[Origin], ours: &[Origin]) -> Identity {
     }
     let is_ours_too = |process: &Origin| ours.iter().any(|ancestor| ancestor.pid == process.pid);
     match theirs.iter().take_while(|process| !is_ours_too(process)).last() {
-        Some(branch) if branch.parent != own.parent && branch.started >= own.started => Identity::Unknown,
+        Some(branch)
+            if branch.started >= own.started && (branch.parent == INIT || branch.parent != own.parent) =>
+        {
+            Identity::Unknown
+        }
         // Nothing before our own line: one of our ancestors.
         Some(_) | None => Identity::Stranger,
     }
@@ -180,6 +188,7 @@ fn parse_line(line: &str) -> Option<PortSocket> {
     Some(PortSocket {
         local: SocketAddr::new(parse_ip(ip)?, u16::from_str_radix(port, 16).ok()?),
         state,
+        only_v6: false, // not shown
         uid: fields.get(7)?.parse().ok()?,
         inode: fields.get(9)?.parse().ok()?,
         expires: TICK * expires,

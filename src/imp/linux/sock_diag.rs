@@ -26,6 +26,9 @@ const LISTEN: u8 = 10;
 /// Bound and nothing else; Linux 6.8 and later. Older kernels ignore the bit.
 const BOUND_INACTIVE: u8 = 13;
 
+/// `INET_DIAG_SKV6ONLY`: the attribute that IPv6 sockets have which are bound or listen.
+const SKV6ONLY: u16 = 11;
+
 /// The kernel answers from memory; longer than this means that it will not.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -110,10 +113,24 @@ fn parse(message: &[u8]) -> PortSocket {
     PortSocket {
         local: SocketAddr::new(ip, port),
         state,
+        only_v6: attribute(&message[MESSAGE..], SKV6ONLY) == Some(1),
         inode: u32_at(message, 68).into(),
         uid: u32_at(message, 64),
         expires: Duration::from_millis(u32_at(message, 52).into()),
     }
+}
+
+/// The first byte of an attribute behind the message.
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<u8> {
+    const HEAD: usize = 4;
+    while rest.len() > HEAD {
+        let (length, kind) = (usize::from(u16_at(rest, 0)), u16_at(rest, 2));
+        if kind == wanted {
+            return rest.get(HEAD).copied();
+        }
+        rest = rest.get(length.max(HEAD).next_multiple_of(4)..)?;
+    }
+    None
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -62,9 +62,10 @@ fn descent_decides_whose_a_process_is() {
 }
 
 #[test]
-fn a_test_runner_that_is_process_1_has_other_tests_as_children() {
+fn a_child_of_process_1_may_be_ours_if_it_is_younger() {
     let ours = [process(30, 1, 100), process(1, 0, 0)];
-    assert_eq!(judge(&[process(31, 1, 105), process(1, 0, 0)], &ours), Identity::Stranger);
+    assert_eq!(judge(&[process(31, 1, 105), process(1, 0, 0)], &ours), Identity::Unknown);
+    assert_eq!(judge(&[process(29, 1, 95), process(1, 0, 0)], &ours), Identity::Stranger);
 }
 
 #[test]

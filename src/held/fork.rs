@@ -1,0 +1,38 @@
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::identity::Identity;
+
+/// A dropped listener lives on in a child of another thread that is between fork and exec, and so does the one of
+/// a process that was just killed: for milliseconds, unless the machine is overloaded.
+const GRACE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Patience with a number that may be in use by such a copy alone.
+pub(crate) struct ForkGrace {
+    until: Instant,
+}
+
+impl ForkGrace {
+    pub(crate) fn new() -> Self {
+        Self { until: Instant::now() + GRACE }
+    }
+
+    /// Whether to try again after this error; pauses first. At once false where it is no copy: the number is this
+    /// process's own, or a stranger's.
+    pub(crate) fn pause_after(&self, error: &Error) -> bool {
+        let may_pass = match error {
+            Error::InUse { holder: Some(holder), .. } => {
+                !holder.is_this_process() && holder.identity != Identity::Stranger
+            }
+            Error::InUse { holder: None, retry_after, .. } => retry_after.is_none(),
+            _ => false,
+        };
+        let again = may_pass && Instant::now() < self.until;
+        if again {
+            thread::sleep(PAUSE);
+        }
+        again
+    }
+}

@@ -24,7 +24,7 @@ impl PortAllocator {
     /// [`acquire`](Self::acquire).
     pub fn acquire_exact(&self, port: u16) -> Result<HeldPort> {
         let started = Instant::now();
-        let held = Port::new(port).and_then(|port| self.bind_in_time(port.get()));
+        let held = Port::new(port).and_then(|port| self.bind_exactly(port.get()));
         let (claim, legs) = held.inspect_err(|_| self.recorder.failed())?;
         let took = started.elapsed();
         self.recorder.acquired(port, 1, took);
@@ -32,31 +32,31 @@ impl PortAllocator {
         Ok(HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first))
     }
 
-    /// A copy of a closed socket in another thread's child is waited for.
-    fn bind_in_time(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
+    fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
+        let claim = Claim::take(port).ok_or_else(|| self.in_use(port))?;
         let grace = ForkGrace::new();
         loop {
-            match self.bind_exactly(port) {
+            match self.bind_claimed(port) {
                 Err(e) if grace.pause_after(&e) => {}
-                done => return done,
+                legs => return Ok((claim, legs?)),
             }
         }
     }
 
-    fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
+    fn bind_claimed(&self, port: u16) -> Result<Vec<Leg>> {
         let specs = self.config.host.legs(Type::STREAM);
-        let in_use = || holder::in_use(&self.config.host.ips(), port, Type::STREAM);
-        let claim = Claim::take(port).ok_or_else(in_use)?;
-        let bound = match Unbound::new(&specs).bind(port) {
-            Err(e) if imp::is_busy(&e) => {
-                self.recorder.searched(1, 1);
-                let legs = bind_over_closed_connections(port, &mut Unbound::with_reuse(&specs))?;
-                return Ok((claim, legs.ok_or_else(in_use)?));
-            }
-            bound => bound,
-        };
-        self.recorder.searched(1, 0);
-        Ok((claim, bound.map_err(|e| bind_refusal(Some(port), "bind", e))?))
+        let bound = Unbound::new(&specs).bind(port);
+        let busy = bound.as_ref().is_err_and(imp::is_busy);
+        self.recorder.searched(1, busy.into());
+        if busy {
+            let legs = bind_over_closed_connections(port, &mut Unbound::with_reuse(&specs))?;
+            return legs.ok_or_else(|| self.in_use(port));
+        }
+        bound.map_err(|e| bind_refusal(Some(port), "bind", e))
+    }
+
+    fn in_use(&self, port: u16) -> Error {
+        holder::in_use(&self.config.host.ips(), port, Type::STREAM)
     }
 }
 

@@ -19,13 +19,15 @@ impl ForkGrace {
         Self { until: Instant::now() + GRACE }
     }
 
-    /// Whether to try again after this error; pauses first. At once false where it is no copy: the number is this
-    /// process's own, or a stranger's.
+    /// Whether to try again after this error; pauses first. At once false where it is no copy, but a listener of
+    /// this process, or a stranger.
     pub(crate) fn pause_after(&self, error: &Error) -> bool {
         let may_pass = match error {
-            Error::InUse { holder: Some(holder), .. } => {
-                !holder.is_this_process() && holder.identity != Identity::Stranger
+            Error::InUse { holder: Some(holder), .. } if holder.is_this_process() => {
+                // Its hold alone is left: the copy was gone before it could be seen.
+                !holder.listening
             }
+            Error::InUse { holder: Some(holder), .. } => holder.identity != Identity::Stranger,
             Error::InUse { holder: None, retry_after, .. } => retry_after.is_none(),
             _ => false,
         };

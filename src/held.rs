@@ -112,8 +112,8 @@ impl HeldPort {
         Ok(())
     }
 
-    /// Closes the number to everyone but the server that listens already, which keeps serving. Nothing changes
-    /// if it is not lent.
+    /// Closes the number to everyone but who listens already and keeps serving: the server, as
+    /// [`wait_borrowed`](Self::wait_borrowed) has made sure. Nothing changes if it is not lent.
     ///
     /// Call it once the server is ready, not at its first sign of life: many bind a second address a moment
     /// after the first. Then the server may stop and start again any number of times, and the number stays

@@ -1,6 +1,8 @@
 //! Finds out who has a port: the kernel names the socket, /proc its process, and this process's own holds are
 //! known by their test's name.
 
+mod descent;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -152,7 +154,7 @@ fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {
         holder.pid = Some(owner.pid);
         holder.program.clone_from(&owner.program);
         holder.command_line.clone_from(&owner.command_line);
-        holder.identity = owner.identity;
+        holder.identity = descent::judge(&owner.lineage, &imp::lineage(std::process::id()));
         let own = if holder.is_this_process() { own_holder(socket.local.port()) } else { None };
         holder.test = own.and_then(|own| own.test).or_else(|| owner.test.clone());
     }

@@ -58,7 +58,16 @@ pub(crate) struct Process {
     pub(crate) command_line: Vec<String>,
     /// nextest's name for the test that it runs.
     pub(crate) test: Option<String>,
-    pub(crate) identity: crate::identity::Identity,
+    pub(crate) lineage: Vec<Origin>,
+}
+
+/// Where a process comes from. A lineage begins with the process itself and goes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    /// Since the machine's start.
+    pub(crate) started: std::time::Duration,
 }
 
 /// An unbound socket that no child inherits.

@@ -57,9 +57,13 @@
 //! bind it. `bind(0)`, outgoing connections and programs without the option cannot. [`HeldPort::wait_borrowed`]
 //! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name.
 //!
-//! [`HeldPort::listen`] and [`HeldPort::spawn_with_listeners`] lend to themselves, for three system calls. A stranger
-//! that listens on this very number just then makes them an error; two listeners there never are.
+//! [`HeldPort::listen`] and [`HeldPort::spawn_with_listeners`] lend the first leg to themselves, for three system
+//! calls. A stranger that listens on this very number just then makes them an error; two listeners there never are.
 //! [`HeldPort::into_listener`] has no such time.
+//!
+//! Identity has limits. A thief whose parent is gone and which is younger than this process is
+//! [`Identity::Unknown`], as your own daemon would be, and `wait_borrowed` lets both pass. Look at
+//! [`Holder::identity`] if you start no daemons.
 //!
 //! On macOS and Windows nothing can be lent: the same calls release the port first and verify afterwards. That
 //! path is tested on Linux; those systems themselves have not been tried.

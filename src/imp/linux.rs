@@ -7,7 +7,7 @@ mod sock_diag;
 
 pub(crate) use activation::spawn_with_listeners;
 pub(crate) use lending::can_lend;
-pub(crate) use proc::{find_owners, inode_of};
+pub(crate) use proc::{find_owners, inode_of, lineage};
 
 use std::io;
 use std::num::IntErrorKind;

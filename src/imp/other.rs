@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use socket2::{Socket, Type};
 
-use super::{PortSocket, Process};
+use super::{Origin, PortSocket, Process};
 
 /// `EAFNOSUPPORT` or its equal.
 #[cfg(windows)]
@@ -69,6 +69,10 @@ pub(crate) fn inode_of(_socket: &Socket) -> io::Result<u64> {
 
 pub(crate) fn find_owners(_inodes: &[u64], _until: Instant) -> io::Result<HashMap<u64, Process>> {
     Err(unsupported("this system is not asked who is on a port"))
+}
+
+pub(crate) fn lineage(_pid: u32) -> Vec<Origin> {
+    Vec::new()
 }
 
 pub(crate) fn spawn_with_listeners(_command: Command, _listeners: Vec<(Socket, &str)>) -> io::Result<Child> {

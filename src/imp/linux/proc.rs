@@ -12,14 +12,10 @@ use std::time::{Duration, Instant};
 use socket2::{Socket, Type};
 
 use super::{PortSocket, Query, SocketState, read_proc};
-use crate::identity::Identity;
-use crate::imp::Process;
+use crate::imp::{Origin, Process};
 
 /// The kernel's clock ticks in /proc: USER_HZ, 100 on every architecture that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
-
-/// The process to which orphans are given.
-const INIT: u32 = 1;
 
 /// Deeper than any process tree, shallower than a loop made by reading it while it changes.
 const MOST_ANCESTORS: usize = 64;
@@ -101,19 +97,11 @@ fn describe(pid: u32) -> Process {
         program: (!program.is_empty()).then_some(program),
         command_line: words(file("cmdline")),
         test,
-        identity: identify(pid),
+        lineage: lineage(pid),
     }
 }
 
-/// What /proc/PID/stat says of a process's origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Origin {
-    pid: u32,
-    parent: u32,
-    /// Since the machine's start.
-    started: Duration,
-}
-
+/// From /proc/PID/stat.
 fn origin(pid: u32) -> Option<Origin> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -127,34 +115,9 @@ fn parse_stat(stat: &str) -> Option<Origin> {
     Some(Origin { pid, parent, started: TICK * ticks })
 }
 
-/// A process and those it descends from, itself first.
-fn lineage(pid: u32) -> Vec<Origin> {
+/// A process and those it descends from, itself first; empty if it is gone.
+pub(crate) fn lineage(pid: u32) -> Vec<Origin> {
     std::iter::successors(origin(pid), |child| origin(child.parent)).take(MOST_ANCESTORS).collect()
-}
-
-fn identify(pid: u32) -> Identity {
-    judge(&lineage(pid), &lineage(std::process::id()))
-}
-
-/// A process is ours if it descends from us. One that became a daemon was given to another parent: it may still
-/// be ours if that is one of our ancestors beyond our parent (init, a service manager) and it is younger than
-/// we are. What our own parent started beside us is another test, unless it is init, which starts nothing beside us
-/// but may have been given ours.
-fn judge(theirs: &[Origin], ours: &[Origin]) -> Identity {
-    let (Some(own), false) = (ours.first(), theirs.is_empty()) else { return Identity::Unknown };
-    if theirs.iter().any(|process| process.pid == own.pid) {
-        return Identity::Ours;
-    }
-    let is_ours_too = |process: &Origin| ours.iter().any(|ancestor| ancestor.pid == process.pid);
-    match theirs.iter().take_while(|process| !is_ours_too(process)).last() {
-        Some(branch)
-            if branch.started >= own.started && (branch.parent == INIT || branch.parent != own.parent) =>
-        {
-            Identity::Unknown
-        }
-        // Nothing before our own line: one of our ancestors.
-        Some(_) | None => Identity::Stranger,
-    }
 }
 
 /// /proc/net/tcp and its kin.

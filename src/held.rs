@@ -173,8 +173,8 @@ impl HeldPort {
     /// in between is an error.
     ///
     /// # Errors
-    /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if a borrower listens on it; else as
-    /// [`reclaim`](Self::reclaim), for a lent port.
+    /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if an earlier listener is still there, or a
+    /// borrower that has not let go after half a second; else as [`reclaim`](Self::reclaim), for a lent port.
     pub fn into_listener(mut self) -> Result<HeldListener, HandOverError> {
         let grace = ForkGrace::new();
         loop {

@@ -40,6 +40,11 @@ pub(crate) fn unregister(port: u16) {
     OWN.lock().remove(&port);
 }
 
+/// Whether this process holds `port`.
+pub(crate) fn is_own(port: u16) -> bool {
+    OWN.lock().contains_key(&port)
+}
+
 /// The test that a thread of this process runs.
 fn test_of(thread: &Thread) -> Option<String> {
     // Under nextest a process runs one test.

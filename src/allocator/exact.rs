@@ -18,6 +18,9 @@ impl PortAllocator {
     /// Connections that were closed a moment ago (TIME_WAIT) do not keep it away, as long as the system can tell
     /// that nothing else is on the number.
     ///
+    /// A number that is in use by another process is tried for half a second: a socket that was just closed lives
+    /// on in any child that is between fork and exec.
+    ///
     /// # Errors
     /// [`Error::InUse`] names who has it, or when to retry; [`Error::InvalidPort`] for 0;
     /// [`Error::PermissionDenied`] for a privileged number without the right to it; else as
@@ -29,16 +32,21 @@ impl PortAllocator {
         let took = started.elapsed();
         self.recorder.acquired(port, 1, took);
         PortEvent::Acquired { port, attempts: 1, took }.emit();
-        Ok(HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first))
+        Ok(self.held(claim, legs))
     }
 
     fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
-        let claim = Claim::take(port).ok_or_else(|| self.in_use(port))?;
         let grace = ForkGrace::new();
         loop {
-            match self.bind_claimed(port) {
+            let held = match Claim::take(port) {
+                Some(claim) => self.bind_claimed(port).map(|legs| (claim, legs)),
+                None if holder::is_own(port) => return Err(self.in_use(port)),
+                // A search of another thread has its hand on it, and will pass.
+                None => Err(self.in_use(port)),
+            };
+            match held {
                 Err(e) if grace.pause_after(&e) => {}
-                legs => return Ok((claim, legs?)),
+                done => return done,
             }
         }
     }

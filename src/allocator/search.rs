@@ -115,9 +115,7 @@ impl PortAllocator {
         let port = claim.number();
         tally.attempts += 1;
         match unbound.bind(port) {
-            Ok(legs) => {
-                Ok(Some(HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first)))
-            }
+            Ok(legs) => Ok(Some(self.held(claim, legs))),
             Err(e) if imp::is_busy(&e) => {
                 tally.conflicts += 1;
                 PortEvent::Busy { port }.emit();
@@ -137,12 +135,7 @@ impl PortAllocator {
                     let port = legs.first().map_or(0, Leg::port);
                     let allowed = self.config.allows(port);
                     if let Some(claim) = allowed.then(|| Claim::take(port)).flatten() {
-                        return Ok(HeldPort::new(
-                            claim,
-                            legs,
-                            self.recorder.clone(),
-                            self.config.release_first,
-                        ));
+                        return Ok(self.held(claim, legs));
                     }
                 }
                 Err(e) if imp::is_busy(&e) => {}
@@ -151,6 +144,10 @@ impl PortAllocator {
             tally.conflicts += 1;
         }
         Err(Miss::Exhausted { tried: limit })
+    }
+
+    pub(super) fn held(&self, claim: Claim, legs: Vec<Leg>) -> HeldPort {
+        HeldPort::new(claim, legs, self.recorder.clone(), self.config.release_first)
     }
 
     /// The numbers to pick from, made at the first call.

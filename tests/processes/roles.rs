@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use heldport::{HeldPort, PortAllocator};
+use socket2::SockRef;
 
 use crate::support::*;
 use crate::{Outcome, activation, events, kernel, limits};
@@ -134,6 +135,8 @@ fn hammer(target: u16) -> Outcome {
         }
         let client = TcpStream::connect(sink.local_addr()?)?;
         let _ = sink.accept()?;
+        // Closed by a reset: neither the kernel nor a firewall has to remember it.
+        SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
         tries += 1;
         hits += u32::from(client.local_addr()?.port() == target);
     }

@@ -145,6 +145,9 @@ impl HeldPort {
     /// A new listener on the first leg's address. The hold stays behind it: drop the listener, and the number is
     /// held as before, for the next one.
     ///
+    /// Where the system cannot lend, the listener takes the first leg's place: the port is then
+    /// [`is_lent`](Self::is_lent) until you [`reclaim`](Self::reclaim) it after the listener's end.
+    ///
     /// ```
     /// # use heldport::HeldPort;
     /// let port = HeldPort::acquire()?;
@@ -203,12 +206,21 @@ impl HeldPort {
     fn listener(&self) -> Result<TcpListener> {
         let grace = ForkGrace::new();
         loop {
-            let listener = self.hold.lock().listen();
-            match listener {
+            match self.listen_once() {
                 Err(e) if grace.pause_after(&e) => {}
                 done => return done,
             }
         }
+    }
+
+    fn listen_once(&self) -> Result<TcpListener> {
+        let mut hold = self.hold.lock();
+        let closed = !hold.is_lent();
+        let listener = hold.listen();
+        if closed && hold.is_lent() {
+            PortEvent::Lent { port: self.port() }.emit();
+        }
+        listener
     }
 
     /// Starts a child that inherits a listener on this port, by the protocol of systemd's socket activation:
@@ -216,7 +228,7 @@ impl HeldPort {
     ///
     /// The hold stays here, so the child can be started again on the same number. This process keeps no copy of
     /// the listener: connections end when the child does. Everything that the command was given is kept, save a
-    /// changed `arg0`.
+    /// changed `arg0`. Where the system cannot lend, see [`listen`](Self::listen).
     ///
     /// # Errors
     /// [`Error::InUse`] if somebody listens on the port, [`Error::System`] if the program cannot be started, or

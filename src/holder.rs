@@ -52,7 +52,8 @@ fn test_of(thread: &Thread) -> Option<String> {
     nextest.or_else(|| thread.name().filter(|name| *name != "main").map(str::to_owned))
 }
 
-/// Who listens where a socket at one of `addrs` would be reached. A stranger before others: one is too many.
+/// Who listens where a socket at one of `addrs` would be reached. A stranger first, one of ours last: one
+/// of the others is too many.
 ///
 /// # Errors
 /// If this system does not tell.
@@ -61,7 +62,11 @@ pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<O
     let mut sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
     sockets.retain(|socket| addrs.iter().any(|addr| in_the_way(addr.ip(), socket)));
     let mut listeners = name(sockets, IDENTITY_BUDGET).named;
-    listeners.sort_by_key(|listener| listener.identity != Identity::Stranger);
+    listeners.sort_by_key(|listener| match listener.identity {
+        Identity::Stranger => 0,
+        Identity::Unknown => 1,
+        Identity::Ours => 2,
+    });
     Ok(listeners.into_iter().next())
 }
 
@@ -115,7 +120,9 @@ pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, transport:
     let mut in_range: Vec<_> = sockets.into_iter().filter(concerns).collect();
     in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
     in_range.dedup_by_key(|socket| socket.local.port());
-    name(in_range, BLAME_BUDGET)
+    let more = in_range.len().saturating_sub(NAMED);
+    in_range.truncate(NAMED);
+    Holders { more, ..name(in_range, BLAME_BUDGET) }
 }
 
 /// Without the system's help: what this process knows of itself.
@@ -135,10 +142,8 @@ fn own_holder(port: u16) -> Option<Holder> {
     Some(holder)
 }
 
-/// Names the owners of sockets, of the first few.
-fn name(mut sockets: Vec<PortSocket>, budget: Duration) -> Holders {
-    let more = sockets.len().saturating_sub(NAMED);
-    sockets.truncate(NAMED);
+/// Names the owners of sockets.
+fn name(sockets: Vec<PortSocket>, budget: Duration) -> Holders {
     if sockets.is_empty() {
         return Holders::default();
     }
@@ -148,7 +153,7 @@ fn name(mut sockets: Vec<PortSocket>, budget: Duration) -> Holders {
         Err(e) => (HashMap::new(), Some(format!("/proc: {e}"))),
     };
     let named = sockets.into_iter().map(|socket| holder_of(&socket, owners.get(&socket.inode)));
-    Holders { named: named.collect(), more, unreadable }
+    Holders { named: named.collect(), more: 0, unreadable }
 }
 
 fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {

@@ -25,6 +25,7 @@ use socket2::{Domain, Socket, Type};
 /// A socket that the system knows on some port.
 #[derive(Clone, Debug)]
 pub(crate) struct PortSocket {
+    /// An IPv4 address as such, also on an IPv6 socket.
     pub(crate) local: SocketAddr,
     pub(crate) state: SocketState,
     /// Whether it is known to leave IPv4 alone. Of `::` it makes a difference.

@@ -15,11 +15,11 @@ use crate::range::Port;
 impl PortAllocator {
     /// Exactly this number, whatever the range and the exclusions say.
     ///
-    /// Connections that were closed a moment ago (TIME_WAIT) do not keep it away, as long as the system can tell
-    /// that nothing else is on the number.
+    /// Connections that were closed a moment ago (TIME_WAIT) do not keep it away, as long as their server had set
+    /// SO_REUSEADDR and the system can tell that nothing else is on the number.
     ///
-    /// A number that is in use by another process is tried for half a second: a socket that was just closed lives
-    /// on in any child that is between fork and exec.
+    /// If a child of this process has it, or one that cannot be seen, it is tried for half a second: a socket that
+    /// was just closed lives on in any child that is between fork and exec.
     ///
     /// # Errors
     /// [`Error::InUse`] names who has it, or when to retry; [`Error::InvalidPort`] for 0;
@@ -42,7 +42,7 @@ impl PortAllocator {
                 Some(claim) => self.bind_claimed(port).map(|legs| (claim, legs)),
                 None if holder::is_own(port) => return Err(self.in_use(port)),
                 // A search of another thread has its hand on it, and will pass.
-                None => Err(self.in_use(port)),
+                None => Err(Error::InUse { port, holder: None, retry_after: None }),
             };
             match held {
                 Err(e) if grace.pause_after(&e) => {}

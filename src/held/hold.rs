@@ -54,12 +54,13 @@ impl Hold {
 
     /// Opens the hold to a borrower. Returns whether it was closed.
     pub(super) fn lend(&mut self) -> Result<bool> {
-        if self.is_lent() {
-            return Ok(false);
-        }
+        // Again if it is lent: a `reclaim` may have taken back some of the legs that were let go.
         self.open()?;
-        self.lent = Some(self.recorder.lend());
-        Ok(true)
+        let closed = !self.is_lent();
+        if closed {
+            self.lent = Some(self.recorder.lend());
+        }
+        Ok(closed)
     }
 
     /// Closes the hold again. Returns whether it was open and is closed now.
@@ -85,8 +86,14 @@ impl Hold {
         if !self.take_back()? {
             return Ok(false);
         }
+        // Over the legs it takes open ones, as they are while lent.
+        let mut sealed = self.seal(SocketAddr::from((SEAL, self.addr().port())));
+        if !sealed {
+            self.set_reuse(true)?;
+            sealed = self.legs.iter().any(|leg| self.seal(leg.addr));
+        }
         self.set_reuse(false)?;
-        self.unsealed = !self.seal();
+        self.unsealed = !sealed;
         Ok(true)
     }
 
@@ -96,57 +103,49 @@ impl Hold {
 
     /// Binds the legs that were let go, unless a borrower has them. Returns whether all are held.
     fn take_back(&mut self) -> Result<bool> {
-        let mut all = true;
+        let (mut all, mut failed) = (true, None);
         for leg in self.legs.iter_mut().filter(|leg| leg.socket.is_none()) {
-            let error = match leg.bind_again() {
-                Ok(socket) => {
-                    leg.socket = Some(socket);
-                    continue;
+            match leg.bind_again() {
+                Ok(socket) => leg.socket = Some(socket),
+                Err(e) => {
+                    all = false;
+                    failed = failed.or(obstacle(leg, e));
                 }
-                Err(error) => error,
-            };
-            if !imp::is_busy(&error) {
-                return Err(holder::refusal(leg.addr.port(), "take back", error));
-            }
-            match holder::listener_on(&[leg.addr], leg.transport) {
-                Ok(Some(holder)) if holder.identity == Identity::Stranger => {
-                    return Err(Error::Stolen { port: leg.addr.port(), holder: Box::new(holder) });
-                }
-                _ => all = false,
             }
         }
-        Ok(all)
+        failed.map_or(Ok(all), Err)
     }
 
     /// Wipes the kernel's memory of a borrower's SO_REUSEPORT, by which it would let strangers of the same user
     /// in: any bind without that option on the number does. Where a borrower listens it is refused, so it is tried
-    /// at an address of its own and then over each leg, which is opened for it. Returns whether it was done.
-    fn seal(&self) -> bool {
-        let seal = |addr: SocketAddr| bind_with_reuse(addr, self.transport()).map(drop);
-        seal(SocketAddr::from((SEAL, self.addr().port()))).is_ok()
-            || self.legs.iter().any(|leg| leg.while_open(|| seal(leg.addr)).is_ok())
+    /// at an address of its own and over each leg. Returns whether it was done.
+    fn seal(&self, addr: SocketAddr) -> bool {
+        bind_with_reuse(addr, self.transport()).is_ok()
     }
 
     /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
     /// the first leg has to be let go, the listener has it, as a borrower would.
     pub(super) fn listen(&mut self) -> Result<TcpListener> {
         let listen = || listen_on(self.addr());
-        let listener = if self.is_lent() {
+        let listener = if !self.can_lend()? {
+            return self.listen_in_its_place();
+        } else if self.is_lent() {
             listen()
-        } else if self.can_lend()? {
+        } else {
             // The other legs stay closed.
             self.legs[0].while_open(listen)
-        } else {
-            return self.listen_in_its_place();
         };
         listener.map(Into::into).map_err(|e| self.busy_or("listen on", e))
     }
 
     fn listen_in_its_place(&mut self) -> Result<TcpListener> {
+        let closed = !self.is_lent();
         self.legs[0].socket = None;
-        self.lent = Some(self.recorder.lend());
+        if closed {
+            self.lent = Some(self.recorder.lend());
+        }
         let listener = listen_on(self.addr()).map_err(|e| self.busy_or("listen on", e));
-        if listener.is_err() {
+        if closed && listener.is_err() {
             self.reclaim()?;
         }
         listener.map(Into::into)
@@ -162,23 +161,25 @@ impl Hold {
 
     /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure all is as before.
     fn start_listening(&mut self) -> Result<Socket> {
-        if self.is_lent() || self.unsealed {
-            self.close()?;
-        }
-        let failed = match self.legs[0].socket.take() {
-            Some(socket) => match make_listen(&socket) {
-                Ok(()) => return Ok(socket),
-                Err(e) => {
-                    self.legs[0].socket = Some(socket);
-                    self.busy_or("listen on", e)
-                }
-            },
-            None => self.in_use(),
-        };
-        if self.is_lent() {
+        let listening = self.close_and_listen();
+        if listening.is_err() && self.is_lent() {
             self.open()?;
         }
-        Err(failed)
+        listening
+    }
+
+    fn close_and_listen(&mut self) -> Result<Socket> {
+        if (self.is_lent() || self.unsealed) && !self.close()? {
+            return Err(self.in_use(&self.addrs()));
+        }
+        let Some(socket) = self.legs[0].socket.take() else { return Err(self.in_use(&[self.addr()])) };
+        match make_listen(&socket) {
+            Ok(()) => Ok(socket),
+            Err(e) => {
+                self.legs[0].socket = Some(socket);
+                Err(self.busy_or("listen on", e))
+            }
+        }
     }
 
     /// Opens all legs to SO_REUSEADDR or closes them.
@@ -192,15 +193,30 @@ impl Hold {
         move |error| holder::refusal(port, action, error)
     }
 
-    fn in_use(&self) -> Error {
-        let ips: Vec<_> = self.legs.iter().map(|leg| leg.addr.ip()).collect();
+    fn in_use(&self, addrs: &[SocketAddr]) -> Error {
+        let ips: Vec<_> = addrs.iter().map(SocketAddr::ip).collect();
         holder::in_use(&ips, self.addr().port(), self.transport())
     }
 
+    /// The error for the first leg.
     fn busy_or(&self, action: &'static str, error: io::Error) -> Error {
-        let port = self.addr().port();
-        if imp::is_busy(&error) { self.in_use() } else { holder::refusal(port, action, error) }
+        if imp::is_busy(&error) {
+            self.in_use(&[self.addr()])
+        } else {
+            holder::refusal(self.addr().port(), action, error)
+        }
     }
+}
+
+/// Why a leg cannot be bound again, if it is an error: that the borrower has it is none.
+fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
+    let port = leg.addr.port();
+    if !imp::is_busy(&error) {
+        return Some(holder::refusal(port, "take back", error));
+    }
+    let listener = holder::listener_on(&[leg.addr], leg.transport).ok().flatten()?;
+    let stolen = listener.identity == Identity::Stranger;
+    stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
 }
 
 fn bind_with_reuse(addr: SocketAddr, transport: Type) -> io::Result<Socket> {

@@ -71,6 +71,20 @@ fn a_listener_for_ipv6_alone_is_not_in_the_way_on_ipv4() {
 }
 
 #[test]
+fn a_listener_on_an_ipv4_address_of_an_ipv6_socket_is_found() {
+    let port = HeldPort::acquire().unwrap();
+    port.lend().unwrap();
+    let mapped = "::ffff:127.0.0.1".parse().unwrap();
+    let server = listen(mapped, port.port(), REUSE).unwrap();
+    let borrower = port.wait_borrowed(PATIENCE).unwrap();
+    assert_eq!((borrower.address, borrower.identity), (port.addr(), Identity::Ours));
+    port.reclaim().unwrap();
+    let error = port.listen().unwrap_err();
+    assert!(error.to_string().contains("listening on 127.0.0.1"), "{error}");
+    drop(server);
+}
+
+#[test]
 fn waiting_ends_when_the_borrower_listens() {
     let port = HeldPort::acquire().unwrap();
     port.lend().unwrap();

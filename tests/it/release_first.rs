@@ -93,3 +93,30 @@ fn dropped_while_lent_it_is_counted_out() {
     assert_eq!((stats.lent, stats.held, stats.lends), (0, 0, 1));
     assert!(allocator.acquire().is_ok());
 }
+
+#[test]
+fn each_lend_lets_all_legs_go_again() {
+    let port = acquire();
+    for ip in [V4, V6, V4] {
+        port.lend().unwrap();
+        let server = listen(ip, port.port(), PLAIN).unwrap();
+        port.reclaim().unwrap();
+        drop(server); // and no reclaim: its leg stays let go, the other is held
+    }
+    drop(port.listen().expect("over the leg that is held"));
+    port.reclaim().unwrap();
+    assert!(!port.is_lent());
+    assert_nobody_else_can_bind(port.port());
+}
+
+#[test]
+fn a_borrower_on_another_leg_forbids_the_listener_that_would_close_it() {
+    let port = acquire();
+    port.lend().unwrap();
+    let server = listen(V6, port.port(), PLAIN).unwrap();
+    let failed = port.into_listener().unwrap_err();
+    assert!(matches!(failed.error, Error::InUse { .. }), "{failed}");
+    drop(server);
+    let listener = failed.port.into_listener().unwrap();
+    assert_nobody_else_can_bind(listener.port());
+}

@@ -149,7 +149,7 @@ fn parse_line(line: &str) -> Option<PortSocket> {
     };
     let expires = u32::from_str_radix(fields.get(5)?.split_once(':')?.1, 16).ok()?;
     Some(PortSocket {
-        local: SocketAddr::new(parse_ip(ip)?, u16::from_str_radix(port, 16).ok()?),
+        local: SocketAddr::new(parse_ip(ip)?.to_canonical(), u16::from_str_radix(port, 16).ok()?),
         state,
         only_v6: false, // not shown
         uid: fields.get(7)?.parse().ok()?,

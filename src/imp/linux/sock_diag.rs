@@ -111,7 +111,7 @@ fn parse(message: &[u8]) -> PortSocket {
         _ => SocketState::Connected,
     };
     PortSocket {
-        local: SocketAddr::new(ip, port),
+        local: SocketAddr::new(ip.to_canonical(), port),
         state,
         only_v6: attribute(&message[MESSAGE..], SKV6ONLY) == Some(1),
         inode: u32_at(message, 68).into(),

@@ -182,6 +182,26 @@ fn time_wait_does_not_keep_an_exact_number_away() {
 
 #[test]
 #[cfg(not(heldport_portable))]
+fn searches_that_pass_over_an_exact_number_do_not_keep_it_away() {
+    let (builder, range) = private_allocator(2);
+    let (host, _) = private_block(1);
+    range.clone().for_each(|port| leave_time_wait((host, port).into())); // so that a search passes over it
+    let allocator = builder.build().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(allocator.acquire().is_err());
+            }
+        });
+        let exact = (0..300).try_for_each(|_| allocator.acquire_exact(*range.start()).map(drop));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        exact.unwrap();
+    });
+}
+
+#[test]
+#[cfg(not(heldport_portable))]
 fn a_bound_stranger_keeps_an_exact_number_although_it_allows_others() {
     let (host, range) = private_block(1);
     let number = *range.start();

@@ -29,6 +29,19 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// What can be had once sockets that were just closed are gone: a look into /proc by another test's thread keeps
+/// each for the moment that it looks at it.
+#[track_caller]
+pub(crate) fn in_a_moment<T>(attempt: impl Fn() -> heldport::Result<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(e) => assert!(Instant::now() < until, "{e}"),
+        }
+    }
+}
+
 /// Waits until nobody listens on `addr`. A killed process's last threads may live a moment longer than its
 /// `wait`, and so may a child of another test that is between fork and exec, with copies of all our files.
 #[track_caller]

@@ -204,13 +204,7 @@ impl HeldPort {
 
     /// A listener beside the hold. The lock is free between tries.
     fn listener(&self) -> Result<TcpListener> {
-        let grace = ForkGrace::new();
-        loop {
-            match self.listen_once() {
-                Err(e) if grace.pause_after(&e) => {}
-                done => return done,
-            }
-        }
+        ForkGrace::retry(|| self.listen_once())
     }
 
     fn listen_once(&self) -> Result<TcpListener> {

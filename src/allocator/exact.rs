@@ -36,19 +36,14 @@ impl PortAllocator {
     }
 
     fn bind_exactly(&self, port: u16) -> Result<(Claim, Vec<Leg>)> {
-        let grace = ForkGrace::new();
-        loop {
-            let held = match Claim::take(port) {
-                Some(claim) => self.bind_claimed(port).map(|legs| (claim, legs)),
-                None if holder::is_own(port) => return Err(self.in_use(port)),
-                // A search of another thread has its hand on it, and will pass.
-                None => Err(Error::InUse { port, holder: None, retry_after: None }),
-            };
-            match held {
-                Err(e) if grace.pause_after(&e) => {}
-                done => return done,
-            }
+        if holder::is_own(port) {
+            return Err(self.in_use(port));
         }
+        ForkGrace::retry(|| match Claim::take(port) {
+            Some(claim) => Ok((claim, self.bind_claimed(port)?)),
+            // A search of another thread has its hand on it, and will pass.
+            None => Err(Error::InUse { port, holder: None, retry_after: None }),
+        })
     }
 
     fn bind_claimed(&self, port: u16) -> Result<Vec<Leg>> {

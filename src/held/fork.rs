@@ -1,7 +1,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::identity::Identity;
 
 /// A dropped listener lives on in a child of another thread that is between fork and exec, and so does the one of
@@ -17,6 +17,17 @@ pub(crate) struct ForkGrace {
 impl ForkGrace {
     pub(crate) fn new() -> Self {
         Self { until: Instant::now() + GRACE }
+    }
+
+    /// Tries until it works, or fails for another reason.
+    pub(crate) fn retry<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let grace = Self::new();
+        loop {
+            match attempt() {
+                Err(e) if grace.pause_after(&e) => {}
+                done => return done,
+            }
+        }
     }
 
     /// Whether to try again after this error; pauses first. At once false where it is no copy, but a listener of

@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Socket, Type};
 
-use super::leg::Leg;
+use super::leg::{Leg, bind_with_reuse};
 use crate::error::{Error, Result};
 use crate::holder;
 use crate::identity::Identity;
@@ -86,14 +86,8 @@ impl Hold {
         if !self.take_back()? {
             return Ok(false);
         }
-        // Over the legs it takes open ones, as they are while lent.
-        let mut sealed = self.seal(SocketAddr::from((SEAL, self.addr().port())));
-        if !sealed {
-            self.set_reuse(true)?;
-            sealed = self.legs.iter().any(|leg| self.seal(leg.addr));
-        }
+        self.unsealed = !self.seal()?;
         self.set_reuse(false)?;
-        self.unsealed = !sealed;
         Ok(true)
     }
 
@@ -118,9 +112,14 @@ impl Hold {
 
     /// Wipes the kernel's memory of a borrower's SO_REUSEPORT, by which it would let strangers of the same user
     /// in: any bind without that option on the number does. Where a borrower listens it is refused, so it is tried
-    /// at an address of its own and over each leg. Returns whether it was done.
-    fn seal(&self, addr: SocketAddr) -> bool {
-        bind_with_reuse(addr, self.transport()).is_ok()
+    /// at an address of its own and then over each leg, for which they are left open. Returns whether it was done.
+    fn seal(&self) -> Result<bool> {
+        let seal = |addr| bind_with_reuse(addr, self.transport()).is_ok();
+        if seal(SocketAddr::from((SEAL, self.addr().port()))) {
+            return Ok(true);
+        }
+        self.set_reuse(true)?;
+        Ok(self.legs.iter().any(|leg| seal(leg.addr)))
     }
 
     /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
@@ -217,13 +216,6 @@ fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
     let listener = holder::listener_on(&[leg.addr], leg.transport).ok().flatten()?;
     let stolen = listener.identity == Identity::Stranger;
     stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
-}
-
-fn bind_with_reuse(addr: SocketAddr, transport: Type) -> io::Result<Socket> {
-    let socket = imp::open_socket(addr.ip(), transport)?;
-    imp::set_reuse(&socket, true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket)
 }
 
 fn listen_on(addr: SocketAddr) -> io::Result<Socket> {

@@ -43,12 +43,18 @@ impl Leg {
 
     /// An exclusive socket for a leg that was let go. Past connections in TIME_WAIT do not matter.
     pub(super) fn bind_again(&self) -> io::Result<Socket> {
-        let socket = imp::open_socket(self.addr.ip(), self.transport)?;
-        imp::set_reuse(&socket, true)?;
-        socket.bind(&self.addr.into())?;
+        let socket = bind_with_reuse(self.addr, self.transport)?;
         imp::set_reuse(&socket, false)?;
         Ok(socket)
     }
+}
+
+/// A socket with SO_REUSEADDR: it finds room beside others that have the option too, and beside TIME_WAIT.
+pub(super) fn bind_with_reuse(addr: SocketAddr, transport: Type) -> io::Result<Socket> {
+    let socket = imp::open_socket(addr.ip(), transport)?;
+    imp::set_reuse(&socket, true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
 }
 
 /// Sockets on their way to a number. A failed bind leaves its socket usable, so the next try costs one system

@@ -229,7 +229,7 @@ impl HeldPort {
     /// off Linux. The port stays as it was.
     pub fn spawn_with_listeners(&self, command: Command) -> Result<Child> {
         let listener = self.listener()?;
-        let child = imp::spawn_with_listeners(command, vec![(listener.into(), LISTENER_NAME)])
+        let child = imp::spawn_with_listener(command, listener.into(), LISTENER_NAME)
             .map_err(|e| holder::refusal(self.port(), "start the program with a listener on", e))?;
         self.registration.handed_over("a child");
         Ok(child)

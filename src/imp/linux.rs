@@ -5,7 +5,7 @@ mod lending;
 mod proc;
 mod sock_diag;
 
-pub(crate) use activation::spawn_with_listeners;
+pub(crate) use activation::spawn_with_listener;
 pub(crate) use lending::can_lend;
 pub(crate) use proc::{find_owners, inode_of, lineage};
 

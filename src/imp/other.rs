@@ -75,7 +75,7 @@ pub(crate) fn lineage(_pid: u32) -> Vec<Origin> {
     Vec::new()
 }
 
-pub(crate) fn spawn_with_listeners(_command: Command, _listeners: Vec<(Socket, &str)>) -> io::Result<Child> {
+pub(crate) fn spawn_with_listener(_command: Command, _listener: Socket, _name: &str) -> io::Result<Child> {
     Err(unsupported("socket activation is made for Linux alone: lend the port and start the child by number"))
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("activated_child_gets_what_the_protocol_says", protocol),
         test("activated_child_keeps_all_that_the_command_says", command_is_kept),
         test("activated_child_may_have_an_environment_of_its_own", cleared_environment),
-        test("a_failed_start_is_told_when_the_child_overwrites_low_files", || run(role("low-files", &[]))),
+        test("file_3_may_be_free_when_an_activated_child_starts", || run(role("low-files", &[]))),
         test("activated_child_that_cannot_start_leaves_the_port_as_it_was", cannot_start),
     ]
 }
@@ -111,7 +111,7 @@ fn cleared_environment() -> Outcome {
     Ok(())
 }
 
-/// A role: file 3 is free when the child is started, so that std may take it for the pipe that tells of failure.
+/// A role: file 3 is free when the child is started, so that the listener itself has that number, or std's pipe.
 pub(crate) fn low_files() -> Outcome {
     let lowest = std::fs::File::open("/dev/null")?;
     ensure!(lowest.as_raw_fd() == 3, "files 0, 1 and 2, and no more");
@@ -119,6 +119,8 @@ pub(crate) fn low_files() -> Outcome {
     drop(lowest);
     let error = port.spawn_with_listeners(Command::new("no-such-program")).expect_err("it is told");
     ensure!(error.to_string().contains("No such file"), "{error}");
+    let said = output(&port, shell("readlink /proc/$$/fd/3"))?;
+    ensure!(said.starts_with("socket:"), "the listener is file 3: {said}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Socket activation (`man 3 sd_listen_fds`): a child inherits listeners as files 3, 4, …
+//! Socket activation (`man 3 sd_listen_fds`): a child inherits a listener as file 3.
 
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
@@ -15,42 +15,22 @@ const PID_VARIABLE: &[u8] = b"LISTEN_PID=";
 /// Digits of the largest process id, and the end of the string.
 const PID_ROOM: usize = 11;
 
-/// Starts the program with these listeners, each with the name that LISTEN_FDNAMES gives it. Our copies are
-/// closed when this returns.
+/// Starts the program with this listener, under the name that LISTEN_FDNAMES gives it. Our copy is closed when this
+/// returns.
 ///
 /// LISTEN_PID must be the child's own id, which is known only in the child, where std has the environment ready
 /// and out of reach. So the child is `exec`ed here, by the last `pre_exec` hook, and not by std; what std does
 /// before that (stdio, directory, user, signals, the caller's hooks) stays std's.
-pub(crate) fn spawn_with_listeners(
-    mut command: Command,
-    listeners: Vec<(Socket, &str)>,
-) -> io::Result<Child> {
-    let names: Vec<&str> = listeners.iter().map(|(_, name)| *name).collect();
-    let mut image = Image::of(&command, &names)?;
-    let end = FIRST + RawFd::try_from(listeners.len()).map_err(io::Error::other)?;
-    // std's pipe for exec errors must not get one of the numbers that the child overwrites: fill them first. (A
-    // thread that closes one of them just now may still free it; then a failed exec looks like a program that ends.)
-    let mut fillers = Vec::new();
-    if let Some((listener, _)) = listeners.first() {
-        loop {
-            let filler = duplicate(listener, FIRST)?;
-            if filler.as_raw_fd() >= end {
-                break;
-            }
-            fillers.push(filler);
-        }
-    }
-    let raised =
-        listeners.iter().map(|(listener, _)| duplicate(listener, end)).collect::<io::Result<Vec<_>>>()?;
-    drop(listeners);
-    let sources: Vec<RawFd> = raised.iter().map(AsRawFd::as_raw_fd).collect();
+pub(crate) fn spawn_with_listener(mut command: Command, listener: Socket, name: &str) -> io::Result<Child> {
+    let mut image = Image::of(&command, name)?;
+    // Copied onto its own number it would still close on exec.
+    let source = duplicate(&listener, FIRST + 1)?;
+    drop(listener);
     let hook = move || {
-        for (source, target) in sources.iter().zip(FIRST..) {
-            // SAFETY: dup2 is async-signal-safe and touches nothing but the file table. The source is open:
-            // `raised` outlives the spawn. The copy does not close on exec.
-            if unsafe { libc::dup2(*source, target) } < 0 {
-                return Err(io::Error::last_os_error());
-            }
+        // SAFETY: dup2 is async-signal-safe and touches nothing but the file table. The hook owns the source. The
+        // copy does not close on exec.
+        if unsafe { libc::dup2(source.as_raw_fd(), FIRST) } < 0 {
+            return Err(io::Error::last_os_error());
         }
         Err(image.exec())
     };
@@ -80,14 +60,14 @@ struct Image {
 }
 
 impl Image {
-    fn of(command: &Command, names: &[&str]) -> io::Result<Self> {
+    fn of(command: &Command, name: &str) -> io::Result<Self> {
         let mut environment = environment(command);
         let mut set = |name: &str, value: OsString| {
             environment.retain(|(key, _)| key != name);
             environment.push((name.into(), value));
         };
-        set("LISTEN_FDS", names.len().to_string().into());
-        set("LISTEN_FDNAMES", names.join(":").into());
+        set("LISTEN_FDS", "1".into());
+        set("LISTEN_FDNAMES", name.into());
         environment.retain(|(key, _)| key != "LISTEN_PID");
 
         let candidates = candidates(command.get_program(), &environment);
@@ -221,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_pid_is_written_into_its_variable() {
-        let mut image = Image::of(&Command::new("true"), &["a", "b"]).unwrap();
+        let mut image = Image::of(&Command::new("true"), "a").unwrap();
         image.write_pid();
         let text = String::from_utf8(image.envp.strings[0].clone()).unwrap();
         assert!(text.starts_with(&format!("LISTEN_PID={}\0", std::process::id())), "{text:?}");

@@ -81,11 +81,7 @@ impl PortAllocator {
     /// # Errors
     /// [`Error::InvalidCount`] for 0 or more than the range has; else as [`acquire`](Self::acquire).
     pub fn acquire_many(&self, count: usize) -> Result<Vec<HeldPort>> {
-        let available = self.pool().map_err(|miss| self.failed(miss))?.len();
-        if count == 0 || count > available {
-            self.recorder.failed();
-            return Err(Error::InvalidCount { count, available });
-        }
+        self.check_count(count)?;
         let mut ports = Vec::with_capacity(count);
         while ports.len() < count {
             match self.take() {
@@ -102,10 +98,39 @@ impl PortAllocator {
         Ok(ports)
     }
 
+    /// `count` ports on consecutive numbers, in their order, or none.
+    ///
+    /// Each number of the range is tried once at most: behind one in use, the block begins anew. So a block is
+    /// found if there is one, wherever it lies.
+    ///
+    /// ```
+    /// let block = heldport::PortAllocator::global().acquire_block(3)?;
+    /// assert_eq!(block[2].port(), block[0].port() + 2);
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidCount`] for 0 or more than the range has; else as [`acquire`](Self::acquire).
+    pub fn acquire_block(&self, count: usize) -> Result<Vec<HeldPort>> {
+        self.check_count(count)?;
+        self.take_run(count).map_err(|miss| self.failed(miss))
+    }
+
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.recorder.snapshot()
+    }
+}
+
+impl PortAllocator {
+    fn check_count(&self, count: usize) -> Result<()> {
+        let available = self.pool().map_err(|miss| self.failed(miss))?.len();
+        if count == 0 || count > available {
+            self.recorder.failed();
+            return Err(Error::InvalidCount { count, available });
+        }
+        Ok(())
     }
 }
 

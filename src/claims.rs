@@ -90,24 +90,31 @@ pub(crate) fn released() -> EventListener {
     RELEASED.listen()
 }
 
-/// Where the next search starts. It only moves forward and wraps, so that a released number comes round last.
+/// Where the next search starts. It only moves forward and wraps, so that a released number comes round last; or
+/// it is fixed, where one number is preferred.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     /// Counts on for ever; its remainder by the length of the range is the place in it.
     next: AtomicU64,
+    moves: bool,
 }
 
 impl Cursor {
     pub(crate) fn new(start: u64) -> Self {
-        Self { next: AtomicU64::new(start) }
+        Self { next: AtomicU64::new(start), moves: true }
     }
 
-    /// The places of a range of `len` numbers, each once, from here on and round the end.
-    pub(crate) fn walk(&self, len: usize) -> impl Iterator<Item = Place> + use<> {
+    /// Every search starts at `start`.
+    pub(crate) fn fixed(start: u64) -> Self {
+        Self { moves: false, ..Self::new(start) }
+    }
+
+    /// The next `steps` places of a range of `len` numbers, from here on and round the end.
+    pub(crate) fn walk(&self, len: usize, steps: usize) -> impl Iterator<Item = Place> + use<> {
         // Relaxed: the cursor is a hint, the bitmap decides. Adding one sends the next searcher elsewhere.
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let start = self.next.fetch_add(self.moves.into(), Ordering::Relaxed);
         let len = len as u64;
-        (0..len).map(move |step| {
+        (0..steps as u64).map(move |step| {
             let position = start.wrapping_add(step);
             let index = usize::try_from(position % len).expect("below len, which is a usize");
             Place { position, index }
@@ -116,7 +123,9 @@ impl Cursor {
 
     /// Starts the next search behind `place`, unless it starts further on already.
     pub(crate) fn pass(&self, place: &Place) {
-        self.next.fetch_max(place.position.wrapping_add(1), Ordering::Relaxed);
+        if self.moves {
+            self.next.fetch_max(place.position.wrapping_add(1), Ordering::Relaxed);
+        }
     }
 }
 

@@ -14,17 +14,24 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Every number that was tried is in use.
+    /// Every number that was tried is in use, or has too few free ones behind it.
     #[non_exhaustive]
     #[error(
-        "no free port in {range:?}: {tried} tried, all in use\n{holders}\
-         next: widen the range, release ports earlier, or wait for one with `acquire_within`"
+        "{}\n{holders}next: widen the range, release ports earlier, or wait for one with `acquire_within`",
+        if *count == 1 {
+            format!("no free port in {range:?}: {tried} tried, all in use")
+        } else {
+            format!("no {count} consecutive free ports in {range:?}: {tried} tried")
+        }
     )]
     RangeExhausted {
         /// Lowest and highest number of the range that was searched.
         range: RangeInclusive<u16>,
         /// How many numbers were looked at.
         tried: usize,
+        /// How many consecutive numbers were wanted: 1, unless by
+        /// [`acquire_block`](crate::PortAllocator::acquire_block).
+        count: usize,
         /// Who is on them: this process's tests by name, others by pid and program.
         holders: Box<Holders>,
     },

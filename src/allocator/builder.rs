@@ -4,6 +4,7 @@ use std::ops::RangeBounds;
 use socket2::Type;
 
 use super::{Backoff, PortAllocator};
+use crate::claims::Cursor;
 use crate::error::{Error, Result};
 use crate::held::LegSpec;
 use crate::lane::Lane;
@@ -28,7 +29,9 @@ enum Invalid {
 
 #[derive(Clone, Debug)]
 pub(super) struct Config {
-    pub(super) range: Option<PortRange>,
+    /// The user's; [`Config::range`] has the one to search.
+    range: Option<PortRange>,
+    prefer: Option<u16>,
     pub(super) excluded: Vec<u16>,
     pub(super) exclude_well_known: bool,
     pub(super) attempts: Option<usize>,
@@ -42,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             range: None,
+            prefer: None,
             excluded: Vec::new(),
             exclude_well_known: true,
             attempts: None,
@@ -91,6 +95,19 @@ impl PortAllocatorBuilder {
             Ok(range) => self.config.range = Some(range),
             Err(Error::InvalidRange { given, reason }) => self.note(Invalid::Range(given, reason)),
             Err(_) => unreachable!("a range is invalid in no other way"),
+        }
+        self
+    }
+
+    /// Tries this number first, then those behind it: every acquisition starts there, so the number is had again
+    /// as soon as it is free. It may be a well-known one.
+    ///
+    /// With a [`range`](Self::range), which it must lie in, its other numbers follow, from the end to the start.
+    /// Without one, those up to 65535 do. Default: none.
+    pub fn prefer(mut self, port: u16) -> Self {
+        match Port::new(port) {
+            Ok(port) => self.config.prefer = Some(port.get()),
+            Err(_) => self.note(Invalid::Port(port)),
         }
         self
     }
@@ -183,8 +200,8 @@ impl PortAllocatorBuilder {
     ///
     /// # Errors
     /// [`Error::InvalidRange`] for a range that is reversed, empty, starts at 0, or is excluded as a whole;
-    /// [`Error::InvalidPort`] for an excluded 0; [`Error::InvalidSetting`] for 0 attempts, a lane that is not
-    /// below their number, or pauses that do not grow.
+    /// [`Error::InvalidPort`] for 0, excluded or preferred; [`Error::InvalidSetting`] for a preferred number
+    /// outside the range, 0 attempts, a lane that is not below their number, or pauses that do not grow.
     pub fn build(self) -> Result<PortAllocator> {
         match self.invalid {
             Some(Invalid::Range(given, reason)) => return Err(Error::invalid_range(&given, reason)),
@@ -192,7 +209,13 @@ impl PortAllocatorBuilder {
             Some(Invalid::Setting(name, reason)) => return Err(Error::InvalidSetting { name, reason }),
             None => {}
         }
-        if let Some(range) = self.config.range {
+        if let (Some(range), Some(port)) = (self.config.range, self.config.prefer) {
+            if !range.contains(port) {
+                let reason = "it is not in the range: choose one that is, or leave one of the two away";
+                return Err(Error::InvalidSetting { name: "prefer", reason });
+            }
+        }
+        if let Some(range) = self.config.range() {
             if self.config.without_excluded(Numbers::new(range)).len() == 0 {
                 let reason = "every number of it is excluded: exclude fewer, or allow its well-known ports with \
                               `exclude_well_known(false)`";
@@ -209,6 +232,19 @@ impl PortAllocatorBuilder {
 }
 
 impl Config {
+    /// The numbers to search, if the system's are not to be.
+    pub(super) fn range(&self) -> Option<PortRange> {
+        self.range.or_else(|| PortRange::new(self.prefer?..).ok())
+    }
+
+    /// Where searches start.
+    pub(super) fn cursor(&self, numbers: &Numbers) -> Cursor {
+        match self.prefer {
+            Some(port) => Cursor::fixed(numbers.first_from(port) as u64),
+            None => Cursor::new(self.lane.start(numbers.len())),
+        }
+    }
+
     /// Whether an automatic pick may be this number.
     pub(super) fn allows(&self, port: u16) -> bool {
         PortRange::new(port..=port).is_ok_and(|range| self.without_excluded(Numbers::new(range)).len() > 0)
@@ -217,7 +253,13 @@ impl Config {
     pub(super) fn without_excluded(&self, mut numbers: Numbers) -> Numbers {
         let well_known = if self.exclude_well_known { WELL_KNOWN } else { &[] };
         for (first, last) in well_known {
-            numbers.remove(*first, *last);
+            match self.prefer {
+                Some(port) if (*first..=*last).contains(&port) => {
+                    numbers.remove(*first, port - 1);
+                    numbers.remove(port + 1, *last);
+                }
+                _ => numbers.remove(*first, *last),
+            }
         }
         for port in &self.excluded {
             numbers.remove(*port, *port);

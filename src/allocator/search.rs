@@ -48,7 +48,7 @@ impl Pool {
 /// Why a search found nothing. Cheap: holders are looked up only when the error is final.
 #[derive(Debug)]
 pub(super) enum Miss {
-    Exhausted { tried: usize },
+    Exhausted { tried: usize, count: usize },
     Refused { port: Option<u16>, action: &'static str, error: io::Error },
 }
 
@@ -62,6 +62,9 @@ impl Miss {
     }
 }
 
+/// A number that is claimed, and its sockets.
+type Bound = (Claim, Vec<Leg>);
+
 /// What a search has done so far.
 #[derive(Default)]
 struct Tally {
@@ -70,62 +73,65 @@ struct Tally {
 }
 
 impl PortAllocator {
-    /// Searches once.
+    /// Searches once for a port.
     pub(super) fn take(&self) -> Result<HeldPort, Miss> {
+        let mut ports = self.take_run(1)?;
+        Ok(ports.pop().expect("as many as were asked for"))
+    }
+
+    /// Searches once for ports on `count` consecutive numbers.
+    pub(super) fn take_run(&self, count: usize) -> Result<Vec<HeldPort>, Miss> {
         let started = Instant::now();
         let mut unbound = Unbound::new(&self.config.host.legs(Type::STREAM));
         let mut tally = Tally::default();
         let found = match self.pool()? {
-            Pool::Range { numbers, cursor } => self.search(numbers, cursor, &mut unbound, &mut tally),
-            Pool::Kernel => self.ask_kernel(&mut unbound, &mut tally),
+            Pool::Range { numbers, cursor } => self.search(numbers, cursor, count, &mut unbound, &mut tally),
+            Pool::Kernel => self.ask_kernel(count, &mut unbound, &mut tally),
         };
         self.recorder.searched(tally.attempts, tally.conflicts);
-        let port = found?;
+        let run = found?;
         let took = started.elapsed();
-        self.recorder.acquired(port.port(), tally.attempts, took);
-        PortEvent::Acquired { port: port.port(), attempts: tally.attempts, took }.emit();
-        Ok(port)
+        let hold = |(claim, legs): Bound| {
+            let port = claim.number();
+            self.recorder.acquired(port, tally.attempts, took);
+            PortEvent::Acquired { port, attempts: tally.attempts, took }.emit();
+            self.held(claim, legs)
+        };
+        Ok(run.into_iter().map(hold).collect())
     }
 
+    /// Each number is tried once: where one is in use, the run begins anew behind it.
     fn search(
         &self,
         numbers: &Numbers,
         cursor: &Cursor,
+        count: usize,
         unbound: &mut Unbound,
         tally: &mut Tally,
-    ) -> Result<HeldPort, Miss> {
-        let limit = self.config.attempts.unwrap_or(usize::MAX).min(numbers.len());
-        for place in cursor.walk(numbers.len()).take(limit) {
-            let Some(claim) = Claim::take(numbers.nth(place.index)) else { continue };
-            if let Some(port) = self.try_number(claim, unbound, tally)? {
+    ) -> Result<Vec<Bound>, Miss> {
+        // A run may begin before the place where the walk does: it goes on behind its own start.
+        let round = numbers.len() + count - 1;
+        let limit = self.config.attempts.unwrap_or(round).min(round);
+        let mut run = Vec::with_capacity(count);
+        for place in cursor.walk(numbers.len(), limit) {
+            let number = numbers.nth(place.index);
+            if run.last().is_some_and(|(last, _): &Bound| last.number().wrapping_add(1) != number) {
+                run.clear();
+            }
+            let bound = Claim::take(number).map(|claim| try_number(claim, unbound, tally)).transpose()?;
+            match bound.flatten() {
+                Some(bound) => run.push(bound),
+                None => run.clear(),
+            }
+            if run.len() == count {
                 cursor.pass(&place);
-                return Ok(port);
+                return Ok(run);
             }
         }
-        Err(Miss::Exhausted { tried: limit })
+        Err(Miss::Exhausted { tried: limit.min(numbers.len()), count })
     }
 
-    /// Tries to hold a claimed number; `None` if somebody has it.
-    fn try_number(
-        &self,
-        claim: Claim,
-        unbound: &mut Unbound,
-        tally: &mut Tally,
-    ) -> Result<Option<HeldPort>, Miss> {
-        let port = claim.number();
-        tally.attempts += 1;
-        match unbound.bind(port) {
-            Ok(legs) => Ok(Some(self.held(claim, legs))),
-            Err(e) if imp::is_busy(&e) => {
-                tally.conflicts += 1;
-                PortEvent::Busy { port }.emit();
-                Ok(None)
-            }
-            Err(error) => Err(Miss::Refused { port: Some(port), action: "bind", error }),
-        }
-    }
-
-    fn ask_kernel(&self, unbound: &mut Unbound, tally: &mut Tally) -> Result<HeldPort, Miss> {
+    fn ask_kernel(&self, count: usize, unbound: &mut Unbound, tally: &mut Tally) -> Result<Vec<Bound>, Miss> {
         let limit = self.config.attempts.unwrap_or(KERNEL_ATTEMPTS);
         for _ in 0..limit {
             tally.attempts += 1;
@@ -135,7 +141,9 @@ impl PortAllocator {
                     let port = legs.first().map_or(0, Leg::port);
                     let allowed = self.config.allows(port);
                     if let Some(claim) = allowed.then(|| Claim::take(port)).flatten() {
-                        return Ok(self.held(claim, legs));
+                        if let Some(run) = self.extend((claim, legs), count, unbound, tally)? {
+                            return Ok(run);
+                        }
                     }
                 }
                 Err(e) if imp::is_busy(&e) => {}
@@ -143,7 +151,27 @@ impl PortAllocator {
             }
             tally.conflicts += 1;
         }
-        Err(Miss::Exhausted { tried: limit })
+        Err(Miss::Exhausted { tried: limit, count })
+    }
+
+    /// The numbers behind the one that the kernel gave, if they are free.
+    fn extend(
+        &self,
+        first: Bound,
+        count: usize,
+        unbound: &mut Unbound,
+        tally: &mut Tally,
+    ) -> Result<Option<Vec<Bound>>, Miss> {
+        let mut run = vec![first];
+        while let Some((last, _)) = run.last().filter(|_| run.len() < count) {
+            let next = last.number().checked_add(1).filter(|next| self.config.allows(*next));
+            let claim = next.and_then(Claim::take);
+            match claim.map(|claim| try_number(claim, unbound, tally)).transpose()?.flatten() {
+                Some(bound) => run.push(bound),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(run))
     }
 
     pub(super) fn held(&self, claim: Claim, legs: Vec<Leg>) -> HeldPort {
@@ -153,7 +181,7 @@ impl PortAllocator {
     /// The numbers to pick from, made at the first call.
     pub(super) fn pool(&self) -> Result<&Pool, Miss> {
         self.pool.get_or_try_init(|| {
-            let numbers = match self.config.range {
+            let numbers = match self.config.range() {
                 Some(range) => Some(Numbers::new(range)),
                 None => default_numbers().map_err(|error| Miss::Refused {
                     port: None,
@@ -164,7 +192,7 @@ impl PortAllocator {
             let numbers = numbers.map(|numbers| self.config.without_excluded(numbers));
             Ok(match numbers.filter(|numbers| numbers.len() > 0) {
                 Some(numbers) => {
-                    let cursor = Cursor::new(self.config.lane.start(numbers.len()));
+                    let cursor = self.config.cursor(&numbers);
                     Pool::Range { numbers, cursor }
                 }
                 None => Pool::Kernel,
@@ -176,14 +204,29 @@ impl PortAllocator {
     pub(super) fn failed(&self, miss: Miss) -> Error {
         self.recorder.failed();
         match miss {
-            Miss::Exhausted { tried } => {
+            Miss::Exhausted { tried, count } => {
                 let range = self.pool.get().map_or(1..=u16::MAX, Pool::bounds);
                 PortEvent::Exhausted { range: &range, tried }.emit();
                 let holders = Box::new(holder::holders_in(&self.config.host.ips(), &range, Type::STREAM));
-                Error::RangeExhausted { range, tried, holders }
+                Error::RangeExhausted { range, tried, count, holders }
             }
             Miss::Refused { port, action, error } => bind_refusal(port, action, error),
         }
+    }
+}
+
+/// Tries to bind a claimed number; `None` if somebody has it.
+fn try_number(claim: Claim, unbound: &mut Unbound, tally: &mut Tally) -> Result<Option<Bound>, Miss> {
+    let port = claim.number();
+    tally.attempts += 1;
+    match unbound.bind(port) {
+        Ok(legs) => Ok(Some((claim, legs))),
+        Err(e) if imp::is_busy(&e) => {
+            tally.conflicts += 1;
+            PortEvent::Busy { port }.emit();
+            Ok(None)
+        }
+        Err(error) => Err(Miss::Refused { port: Some(port), action: "bind", error }),
     }
 }
 

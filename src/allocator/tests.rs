@@ -28,6 +28,8 @@ fn without_proc_the_kernel_picks() {
             assert_eq!(port.addrs().len(), 2);
             assert!(TcpListener::bind(port.addr()).is_err());
         }
+        let block = allocator.acquire_block(3).unwrap();
+        assert_eq!(block[2].port(), block[0].port() + 2);
     });
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 
 /// One search of `len` numbers, as the allocator makes it.
 fn find(bitmap: &Bitmap, cursor: &Cursor, len: usize) -> Option<usize> {
-    let place = cursor.walk(len).find(|place| bitmap.take(place.index))?;
+    let place = cursor.walk(len, len).find(|place| bitmap.take(place.index))?;
     cursor.pass(&place);
     Some(place.index)
 }

@@ -28,6 +28,18 @@ impl Numbers {
         self.len
     }
 
+    /// The index of the lowest number that is not below `port`; 0 if there is none.
+    pub(crate) fn first_from(&self, port: u16) -> usize {
+        let mut index = 0;
+        for (from, to) in &self.runs {
+            if *to >= port {
+                return index + usize::from(port.saturating_sub(*from));
+            }
+            index += usize::from(to - from) + 1;
+        }
+        0
+    }
+
     /// The number at `index`, counted upwards from the lowest.
     ///
     /// # Panics

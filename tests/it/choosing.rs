@@ -1,0 +1,126 @@
+//! Preferred numbers and consecutive ones.
+
+use crate::support::*;
+
+use std::collections::HashSet;
+
+use heldport::{Error, HeldPort, PortAllocator};
+
+fn numbers(ports: &[HeldPort]) -> Vec<u16> {
+    ports.iter().map(HeldPort::port).collect()
+}
+
+#[test]
+fn a_preferred_number_comes_first_and_those_behind_it_follow() {
+    let (builder, range) = private_allocator(5);
+    let preferred = *range.start() + 3;
+    let allocator = builder.prefer(preferred).build().unwrap();
+    let ports = allocator.acquire_many(5).unwrap();
+    let round = [3, 4, 0, 1, 2].map(|index| range.start() + index);
+    assert_eq!(numbers(&ports), round, "upwards, and round the end of the range");
+    drop(ports);
+    for _ in 0..3 {
+        assert_eq!(in_a_moment(|| allocator.acquire()).port(), preferred, "again as soon as it is free");
+    }
+}
+
+#[test]
+fn a_preferred_number_that_is_in_use_is_passed_over() {
+    let (builder, range) = private_allocator(3);
+    let host = private_block(1).0.into();
+    let _stranger = listen(host, *range.start(), REUSE).unwrap();
+    let allocator = builder.prefer(*range.start()).build().unwrap();
+    assert_eq!(allocator.acquire().unwrap().port(), range.start() + 1);
+}
+
+#[test]
+fn a_preferred_number_may_be_well_known_and_those_behind_it_are_not() {
+    let host = private_block(1).0;
+    let allocator = PortAllocator::builder().host(host).prefer(8080).build().unwrap();
+    let first_two = allocator.acquire_many(2).unwrap();
+    assert_eq!(numbers(&first_two), [8080, 8082], "8081 is well-known too");
+}
+
+#[test]
+fn preference_never_goes_past_65535() {
+    let host = private_block(1).0;
+    let allocator = PortAllocator::builder().host(host).prefer(65_534).build().unwrap();
+    let _both = allocator.acquire_array::<2>().unwrap();
+    let error = allocator.acquire().unwrap_err();
+    assert!(
+        matches!(&error, Error::RangeExhausted { range, .. } if *range == (65_534..=65_535)),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_preference_that_has_no_meaning_is_refused() {
+    let error = PortAllocator::builder().range(20_000..=20_010).prefer(7777).build().unwrap_err();
+    assert!(error.to_string().contains("`prefer` cannot be used: it is not in the range"), "{error}");
+    let error = PortAllocator::builder().prefer(0).build().unwrap_err();
+    assert!(matches!(error, Error::InvalidPort { .. }), "{error:?}");
+}
+
+#[test]
+fn a_block_is_consecutive_and_in_order() {
+    let block = PortAllocator::global().acquire_block(8).unwrap();
+    let first = block[0].port();
+    assert_eq!(numbers(&block), (first..first + 8).collect::<Vec<_>>());
+    for port in &block {
+        assert_nobody_else_can_bind(port.port());
+    }
+}
+
+#[test]
+fn a_block_is_found_between_numbers_in_use_and_each_is_tried_once() {
+    let (builder, range) = private_allocator(40);
+    let host = private_block(1).0.into();
+    // Single gaps of three numbers, and one of four.
+    let in_use = |index: u16| index % 4 == 3 && index != 23;
+    let strangers: Vec<_> = (0..40)
+        .filter(|index| in_use(*index))
+        .map(|index| listen(host, range.start() + index, REUSE).unwrap())
+        .collect();
+    for preferred in [0, 22, 25, 39] {
+        let allocator = builder.clone().prefer(range.start() + preferred).build().unwrap();
+        let block = allocator.acquire_block(7).unwrap();
+        assert_eq!(block[0].port(), range.start() + 20, "the search began at {preferred}");
+        assert!(allocator.stats().attempts <= 46, "{}", allocator.stats());
+        assert_eq!(allocator.stats().held, 7, "the rest was given back");
+    }
+    let allocator = builder.build().unwrap();
+    let error = allocator.acquire_block(8).unwrap_err();
+    assert!(error.to_string().starts_with("no 8 consecutive free ports in "), "{error}");
+    assert_eq!(allocator.stats().held, 0);
+    drop(strangers);
+}
+
+#[test]
+fn a_block_may_be_the_whole_range_from_wherever_the_search_begins() {
+    let (builder, range) = private_allocator(6);
+    for preferred in range.clone() {
+        let block = in_a_moment(|| builder.clone().prefer(preferred).build()?.acquire_block(6));
+        assert_eq!(numbers(&block), range.clone().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_block_does_not_reach_over_an_excluded_number() {
+    let (builder, range) = private_allocator(7);
+    let allocator = builder.exclude([range.start() + 3]).build().unwrap();
+    let (one, two) = (allocator.acquire_block(3).unwrap(), allocator.acquire_block(3).unwrap());
+    let all: HashSet<_> = numbers(&one).into_iter().chain(numbers(&two)).collect();
+    assert!(!all.contains(&(range.start() + 3)));
+    assert_eq!(all.len(), 6);
+    assert!(matches!(allocator.acquire_block(1), Err(Error::RangeExhausted { count: 1, .. })));
+}
+
+#[test]
+fn a_block_of_none_or_of_too_many_is_refused() {
+    let (builder, _) = private_allocator(3);
+    let allocator = builder.build().unwrap();
+    for count in [0, 4] {
+        let refused = allocator.acquire_block(count);
+        assert!(matches!(refused, Err(Error::InvalidCount { available: 3, .. })), "{refused:?}");
+    }
+}

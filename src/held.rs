@@ -11,6 +11,7 @@ pub use listener::{HandOverError, HeldListener};
 
 pub(crate) use fork::ForkGrace;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
+pub(crate) use listener::Remainder;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};

@@ -88,8 +88,12 @@
 
 mod allocator;
 mod claims;
+#[cfg(feature = "macros")]
+mod delivery;
 mod error;
 mod event;
+#[cfg(feature = "rstest")]
+pub mod fixtures;
 mod held;
 mod holder;
 mod identity;
@@ -104,9 +108,19 @@ mod stats;
 struct Readme;
 
 pub use allocator::{Backoff, PortAllocator, PortAllocatorBuilder};
+#[cfg(feature = "macros")]
+pub use delivery::with_ports;
 pub use error::{Error, Result};
 pub use held::{HandOverError, HeldListener, HeldPort};
 pub use identity::{Borrower, Holder, Holders, Identity};
 pub use lane::Lane;
 pub use range::{Port, PortRange, PortRangeIter};
 pub use stats::{Latency, Slice, Stats, stats};
+
+/// For the code that the macros write; not for others, and without promises.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::allocator::PortAllocatorBuilder as Settings;
+    pub use crate::delivery::{Failure, FromPorts, Ports};
+}

@@ -15,9 +15,15 @@ use crate::holder;
 pub struct HeldListener {
     // Dropped in this order: the sockets are closed before the number is given back.
     listener: TcpListener,
+    remainder: Remainder,
+    ip: IpAddr,
+}
+
+/// What stays behind when a listener is taken out: the other legs, and the claim.
+#[derive(Debug)]
+pub(crate) struct Remainder {
     others: Vec<Leg>,
     registration: Registration,
-    ip: IpAddr,
 }
 
 impl HeldListener {
@@ -27,13 +33,13 @@ impl HeldListener {
         others: Vec<Leg>,
         registration: Registration,
     ) -> Self {
-        Self { listener, others, registration, ip }
+        Self { listener, remainder: Remainder { others, registration }, ip }
     }
 
     /// The number.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.registration.port()
+        self.remainder.registration.port()
     }
 
     /// The address that it listens on.
@@ -46,6 +52,12 @@ impl HeldListener {
     #[must_use]
     pub fn into_inner(self) -> TcpListener {
         self.listener
+    }
+
+    /// The listener, and what to keep beside it.
+    #[cfg(feature = "macros")]
+    pub(crate) fn split(self) -> (TcpListener, Remainder) {
+        (self.listener, self.remainder)
     }
 
     /// The listener for tokio. The other legs are released, as by [`into_inner`](Self::into_inner).
@@ -65,6 +77,12 @@ impl HeldListener {
     /// Outside a tokio runtime with its I/O enabled.
     #[cfg(feature = "tokio")]
     pub fn into_tokio(self) -> Result<tokio::net::TcpListener, HandOverError<Self>> {
+        self.split_for_tokio().map(|(listener, _)| listener)
+    }
+
+    /// The listener for tokio, and what to keep beside it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn split_for_tokio(self) -> Result<(tokio::net::TcpListener, Remainder), HandOverError<Self>> {
         // tokio would swallow the listener along with its error, so it gets a copy.
         let for_tokio = || {
             let copy = self.listener.try_clone()?;
@@ -72,7 +90,7 @@ impl HeldListener {
             tokio::net::TcpListener::from_std(copy)
         };
         match for_tokio() {
-            Ok(listener) => Ok(listener),
+            Ok(listener) => Ok((listener, self.remainder)),
             Err(e) => {
                 let error = holder::refusal(self.port(), "register with tokio the listener on", e);
                 Err(HandOverError { error, port: self })
@@ -91,7 +109,7 @@ impl Deref for HeldListener {
 
 impl fmt::Debug for HeldListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others: Vec<_> = self.others.iter().map(|leg| leg.addr).collect();
+        let others: Vec<_> = self.remainder.others.iter().map(|leg| leg.addr).collect();
         f.debug_struct("HeldListener")
             .field("addr", &self.addr())
             .field("others", &others)

@@ -5,14 +5,19 @@
 
 mod allocator;
 mod bad_input;
+mod choosing;
 #[cfg(not(heldport_portable))]
 mod facts;
+#[cfg(feature = "rstest")]
+mod fixtures;
 mod held;
 #[cfg(not(heldport_portable))]
 mod lending;
 mod release_first;
 mod stats;
 mod waiting;
+#[cfg(feature = "macros")]
+mod with_ports;
 
 #[path = "../support/mod.rs"]
 mod support;

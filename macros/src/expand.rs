@@ -1,0 +1,90 @@
+//! The function anew: its body begins by acquiring the ports.
+
+use std::net::IpAddr;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::token::Brace;
+use syn::{PatType, parse_quote};
+
+use crate::parse::{Host, Options, Ports, Request};
+use crate::validate::{Delivery, Plan};
+
+/// The names that are added are mixed-site: the test cannot see them.
+pub(crate) fn function(plan: Plan, request: &Request) -> TokenStream {
+    let Plan { mut function, deliveries, should_panic } = plan;
+    let private = private(&request.options);
+    let acquire = acquire(request, should_panic, &private);
+    let deliver = deliveries.iter().map(|delivery| deliver(delivery, should_panic));
+    // A block of its own, so that the test's items still come before its statements. Its braces are ours, so that no
+    // lint takes them for the test's.
+    let block = &mut function.block;
+    block.brace_token = Brace(Span::mixed_site());
+    function.block = parse_quote!({ #acquire #(#deliver)* #block });
+    function.into_token_stream()
+}
+
+/// Where the code is that the macro's code calls.
+fn private(options: &Options) -> TokenStream {
+    match &options.krate {
+        Some(krate) => quote!(#krate::__private),
+        None => quote!(::heldport::__private),
+    }
+}
+
+fn acquire(request: &Request, should_panic: bool, private: &TokenStream) -> TokenStream {
+    let count = match &request.ports {
+        Ports::Count(count) => usize::from(*count),
+        Ports::Named(names) => names.len(),
+    };
+    let block = request.options.block;
+    let settings = match settings(&request.options) {
+        settings if settings.is_empty() => quote!(::core::option::Option::None),
+        settings => quote!(::core::option::Option::Some(#private::Settings::default() #settings)),
+    };
+    let on_failure = on_failure(should_panic);
+    quote_spanned! {Span::mixed_site()=>
+        let mut heldport = match #private::Ports::acquire(#count, #block, #settings) {
+            ::core::result::Result::Ok(ports) => ports,
+            ::core::result::Result::Err(failure) => #on_failure,
+        };
+    }
+}
+
+/// The calls of an allocator's builder.
+fn settings(Options { range, host, prefer, .. }: &Options) -> TokenStream {
+    let range = range.as_ref().map(|range| quote!(.range(#range)));
+    let prefer = prefer.as_ref().map(|port| quote!(.prefer(#port)));
+    let octets = |octets: &[u8]| quote!(.host([#(#octets),*]));
+    let host = host.as_ref().map(|host| match host {
+        Host::Loopback => quote!(.loopback()),
+        Host::Any => quote!(.any_host()),
+        Host::One(ip) => quote!(.host(#ip)),
+        Host::Written(IpAddr::V4(ip)) => octets(&ip.octets()),
+        Host::Written(IpAddr::V6(ip)) => octets(&ip.octets()),
+    });
+    quote!(#range #prefer #host)
+}
+
+/// How a test without ports ends.
+fn on_failure(should_panic: bool) -> TokenStream {
+    if should_panic {
+        // It returns nothing, as every test that should panic.
+        quote_spanned!(Span::mixed_site()=> return failure.print())
+    } else {
+        quote_spanned!(Span::mixed_site()=> failure.panic())
+    }
+}
+
+fn deliver(delivery: &Delivery, should_panic: bool) -> TokenStream {
+    let PatType { attrs, pat, ty, .. } = &delivery.parameter;
+    let count = usize::from(delivery.count);
+    let on_failure = on_failure(should_panic);
+    quote_spanned! {Span::mixed_site()=>
+        #(#attrs)*
+        let #pat: #ty = match heldport.deliver::<#ty, #count>() {
+            ::core::result::Result::Ok(ports) => ports,
+            ::core::result::Result::Err(failure) => #on_failure,
+        };
+    }
+}

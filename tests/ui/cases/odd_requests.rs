@@ -1,0 +1,30 @@
+use heldport::{HeldPort, with_ports};
+
+#[with_ports(2, http)]
+#[test]
+fn both(ports: [HeldPort; 2]) {}
+
+#[with_ports(http, http)]
+#[test]
+fn same_name(http: HeldPort) {}
+
+#[with_ports(quic: udp, http)]
+#[test]
+fn protocol(quic: HeldPort, http: HeldPort) {}
+
+#[with_ports(2, 3)]
+#[test]
+fn two_counts(ports: [HeldPort; 2]) {}
+
+#[with_ports("two")]
+#[test]
+fn text(ports: [HeldPort; 2]) {}
+
+#[with_ports(1)]
+#[test]
+fn two_marks(#[ports] a: HeldPort, #[ports] b: HeldPort) {}
+
+#[with_ports(1)]
+struct NoFunction;
+
+fn main() {}

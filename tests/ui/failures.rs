@@ -1,0 +1,64 @@
+//! Packages of their own, whose tests fail.
+
+use crate::package::cargo;
+
+/// trybuild makes no test builds, and in any other `#[test]` takes its function away.
+#[test]
+#[ignore = "needs a registry: it builds a package of its own"]
+fn below_the_test_attribute_the_order_is_told() {
+    let tests = "#[test]\n#[heldport::with_ports(1)]\nfn below(port: heldport::HeldPort) {}\n";
+    let output = cargo("below", &["check", "--tests", "--quiet"], tests);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains("functions used as tests can not have"), "{words}");
+    let ours = "no test attribute below `#[with_ports]`: it stands above `#[test]`";
+    assert_eq!(words.matches(ours).count(), 1, "{words}");
+    assert!(words.contains("src/lib.rs:2:1"), "at our attribute: {words}");
+}
+
+const FAILING: &str = r#"
+use heldport::{HeldPort, with_ports};
+
+#[with_ports(2, range = 25_001..=25_001)]
+#[test]
+fn too_many(ports: [HeldPort; 2]) {
+    println!("it ran");
+}
+
+#[with_ports(1, range = 26_000..=25_000)]
+#[test]
+#[should_panic]
+fn to_panic(port: HeldPort) {
+    panic!("it ran");
+}
+
+#[tokio::test]
+#[with_ports(1)]
+async fn outside_the_runtime(server: tokio::net::TcpListener) {
+    println!("it ran");
+}
+
+#[with_ports(1)]
+#[test]
+fn once(port: HeldPort) {
+    println!("once");
+}
+"#;
+
+#[test]
+#[ignore = "needs a registry: it builds a package of its own"]
+fn a_test_without_its_ports_fails_with_the_whole_error() {
+    let output = cargo("failing", &["test", "--quiet", "--lib", "--", "--show-output"], FAILING);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("1 passed; 3 failed"), "{said}");
+    assert!(!said.contains("it ran"), "{said}");
+    assert_eq!(said.matches("\nonce\n").count(), 1, "each test runs once: {said}");
+    for words in [
+        "panicked at src/lib.rs:4:1:\n#[with_ports]: 2 ports cannot be acquired at once: ask for 1 to 1",
+        "#[with_ports]: the port range 26000..=25000 cannot be used: it is reversed",
+        "note: test did not panic as expected",
+        "next: put `#[with_ports]` above `#[tokio::test]`, or take a `HeldPort`",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+    assert!(!said.contains("unwrap"), "{said}");
+}

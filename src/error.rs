@@ -115,7 +115,7 @@ pub enum Error {
         holder: Box<Holder>,
     },
 
-    /// Nobody listened in time.
+    /// Nobody listened in time, or a node did not get ready.
     #[non_exhaustive]
     #[error("{node} was not ready after {waited:.1?}{}", output_of(output))]
     NotReady {

@@ -9,8 +9,11 @@ mod registration;
 
 pub use listener::{HandOverError, HeldListener};
 
+#[cfg(feature = "tokio")]
+pub(crate) use borrower::Pauses;
 pub(crate) use fork::ForkGrace;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
+#[cfg(feature = "macros")]
 pub(crate) use listener::Remainder;
 
 use std::fmt;

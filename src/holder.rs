@@ -70,6 +70,24 @@ pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<O
     Ok(listeners.into_iter().next())
 }
 
+/// How many connections to listeners at these addresses nobody has accepted yet.
+///
+/// # Errors
+/// If this system does not tell.
+#[cfg(feature = "tokio")]
+pub(crate) fn queued_at(addrs: &[SocketAddr], transport: Type) -> io::Result<u32> {
+    let Some(first) = addrs.first() else { return Ok(0) };
+    let sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
+    let ours = sockets.iter().filter(|socket| addrs.iter().any(|addr| in_the_way(addr.ip(), socket)));
+    Ok(ours.map(|socket| socket.queued).sum())
+}
+
+/// Whether a process is `ancestor` or one that it has started.
+#[cfg(feature = "tokio")]
+pub(crate) fn descends_from(pid: u32, ancestor: u32) -> bool {
+    imp::lineage(pid).iter().any(|process| process.pid == ancestor)
+}
+
 /// Whether a socket and one of ours on `ip` are in each other's way on one number. Our own on `::` are for IPv6 alone.
 fn in_the_way(ip: IpAddr, socket: &PortSocket) -> bool {
     let local = socket.local.ip();

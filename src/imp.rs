@@ -33,6 +33,9 @@ pub(crate) struct PortSocket {
     /// Names the socket among all of this machine's; 0 if no process has it open any more.
     pub(crate) inode: u64,
     pub(crate) uid: u32,
+    /// For [`SocketState::Listening`]: connections that nobody has accepted yet.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone ask"))]
+    pub(crate) queued: u32,
     /// For [`SocketState::TimeWait`]: what is left of it.
     pub(crate) expires: std::time::Duration,
 }

@@ -99,6 +99,10 @@ mod holder;
 mod identity;
 mod imp;
 mod lane;
+#[cfg(feature = "tokio")]
+mod node;
+#[cfg(feature = "tokio")]
+mod owner;
 mod range;
 mod stats;
 
@@ -114,6 +118,8 @@ pub use error::{Error, Result};
 pub use held::{HandOverError, HeldListener, HeldPort};
 pub use identity::{Borrower, Holder, Holders, Identity};
 pub use lane::Lane;
+#[cfg(feature = "tokio")]
+pub use node::{Listeners, NodePorts, TestNode, TestNodeBuilder};
 pub use range::{Port, PortRange, PortRangeIter};
 pub use stats::{Latency, Slice, Stats, stats};
 

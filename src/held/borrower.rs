@@ -29,6 +29,23 @@ impl HeldPort {
         self.find_borrower().ok().flatten()
     }
 
+    /// Who listens, unless it is a stranger.
+    pub(crate) fn find_own_borrower(&self) -> Result<Option<Borrower>> {
+        let Some(borrower) = self.find_borrower()? else { return Ok(None) };
+        let port = self.port();
+        if borrower.identity == Identity::Stranger {
+            return Err(Error::Stolen { port, holder: Box::new(borrower) });
+        }
+        PortEvent::Borrowed { port, pid: borrower.pid, program: borrower.program.as_deref() }.emit();
+        Ok(Some(borrower))
+    }
+
+    /// Connections that the borrower has not accepted yet; `None` where the system does not tell.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn queued(&self) -> Option<u32> {
+        holder::queued_at(&self.addrs(), self.hold.lock().transport()).ok()
+    }
+
     fn find_borrower(&self) -> Result<Option<Borrower>> {
         let (addrs, transport) = {
             let hold = self.hold.lock();
@@ -102,12 +119,27 @@ fn probe(addr: &SocketAddr) -> Option<Borrower> {
     Some(Borrower::anonymous(*addr, true))
 }
 
+/// The pauses between two looks, each twice the one before.
+pub(crate) struct Pauses(Duration);
+
+impl Pauses {
+    pub(crate) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
 /// The wait for a borrower, the same for both ways to pause.
 struct Watch<'a> {
     port: &'a HeldPort,
     started: Instant,
     timeout: Duration,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 enum Look {
@@ -117,16 +149,12 @@ enum Look {
 
 impl<'a> Watch<'a> {
     fn new(port: &'a HeldPort, timeout: Duration) -> Self {
-        Self { port, started: Instant::now(), timeout, pause: FIRST_PAUSE }
+        Self { port, started: Instant::now(), timeout, pauses: Pauses::new() }
     }
 
     fn look(&mut self) -> Result<Look> {
         let port = self.port.port();
-        if let Some(borrower) = self.port.find_borrower()? {
-            if borrower.identity == Identity::Stranger {
-                return Err(Error::Stolen { port, holder: Box::new(borrower) });
-            }
-            PortEvent::Borrowed { port, pid: borrower.pid, program: borrower.program.as_deref() }.emit();
+        if let Some(borrower) = self.port.find_own_borrower()? {
             return Ok(Look::Found(Box::new(borrower)));
         }
         let waited = self.started.elapsed();
@@ -145,9 +173,7 @@ impl<'a> Watch<'a> {
                  SO_REUSEADDR (then release the port just before it starts)",
             ));
         };
-        let pause = self.pause.min(left);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        Ok(Look::Pause(pause))
+        Ok(Look::Pause(self.pauses.next().min(left)))
     }
 }
 

@@ -3,11 +3,15 @@
 mod activation;
 mod lending;
 mod proc;
+#[cfg(feature = "tokio")]
+mod process;
 mod sock_diag;
 
 pub(crate) use activation::spawn_with_listener;
 pub(crate) use lending::can_lend;
 pub(crate) use proc::{find_owners, inode_of, lineage};
+#[cfg(feature = "tokio")]
+pub(crate) use process::{bind_to_parent, has_ended, kill_group};
 
 use std::io;
 use std::num::IntErrorKind;

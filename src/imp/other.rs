@@ -79,6 +79,21 @@ pub(crate) fn spawn_with_listener(_command: Command, _listener: Socket, _name: &
     Err(unsupported("socket activation is made for Linux alone: lend the port and start the child by number"))
 }
 
+/// Nothing here ends a child with its parent.
+#[cfg(feature = "tokio")]
+pub(crate) fn bind_to_parent(_command: &mut Command) {}
+
+#[cfg(feature = "tokio")]
+pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    child.try_wait().map(|status| status.is_some())
+}
+
+/// The child alone: what it has started is not known.
+#[cfg(feature = "tokio")]
+pub(crate) fn kill_group(child: &mut Child) -> io::Result<()> {
+    child.kill()
+}
+
 fn unsupported(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, reason)
 }

@@ -13,6 +13,8 @@ mod fixtures;
 mod held;
 #[cfg(not(heldport_portable))]
 mod lending;
+#[cfg(feature = "tokio")]
+mod node;
 mod release_first;
 mod stats;
 mod waiting;

@@ -10,6 +10,7 @@ mod holders;
 mod kernel;
 mod leaks;
 mod limits;
+mod nodes;
 mod roles;
 mod servers;
 mod storm;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         kernel::tests(),
         leaks::tests(),
         limits::tests(),
+        nodes::tests(),
         servers::tests(),
         storm::tests(),
     ];

@@ -11,7 +11,7 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
 use crate::support::*;
-use crate::{Outcome, activation, events, kernel, limits};
+use crate::{Outcome, activation, events, kernel, limits, nodes};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -27,6 +27,16 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
     let outcome = match args[..] {
         ["storm", each] => each.parse().map_err(Into::into).and_then(storm),
         ["serve", port] => port.parse().map_err(Into::into).and_then(serve),
+        ["serve-two-addresses", port] => port.parse().map_err(Into::into).and_then(serve_two_addresses),
+        ["serve-ports", ref ports @ ..] => serve_ports(ports),
+        ["listen-and-ignore", port] => port.parse().map_err(Into::into).and_then(listen_and_ignore),
+        ["fail"] => fail(),
+        ["hang"] => {
+            hang();
+            Ok(())
+        }
+        ["node"] => nodes::node_and_wait(),
+        ["failing-node"] => nodes::failing_node(),
         ["serve-activated"] => serve_activated(),
         ["hammer", port] => port.parse().map_err(Into::into).and_then(hammer),
         ["thief"] => thief(),
@@ -98,6 +108,45 @@ fn storm(each: usize) -> Outcome {
 /// A plain server by number, which knows nothing of this crate.
 fn serve(port: u16) -> Outcome {
     serve_on(&TcpListener::bind((Ipv4Addr::LOCALHOST, port))?)
+}
+
+/// As redis and nginx: binds a second address a moment after it listens on the first.
+fn serve_two_addresses(port: u16) -> Outcome {
+    let first = TcpListener::bind((V4, port))?;
+    thread::sleep(Duration::from_millis(20)); // the gap is the attack
+    let second = TcpListener::bind((V6, port))?;
+    thread::spawn(move || serve_on(&second));
+    serve_on(&first)
+}
+
+fn serve_ports(ports: &[&str]) -> Outcome {
+    let servers = ports.iter().map(|port| {
+        let listener = TcpListener::bind((V4, port.parse()?))?;
+        anyhow::Ok(thread::spawn(move || serve_on(&listener)))
+    });
+    let servers: Vec<_> = servers.collect::<anyhow::Result<_>>()?;
+    servers.into_iter().try_for_each(|server| server.join().expect("no panic"))
+}
+
+fn listen_and_ignore(port: u16) -> Outcome {
+    let _listener = TcpListener::bind((V4, port))?;
+    hang();
+    Ok(())
+}
+
+/// A server that cannot start, and says why at length.
+fn fail() -> Outcome {
+    for line in 0..150 {
+        println!("line {line}");
+    }
+    eprint!("no database, and no end of line");
+    std::process::exit(3);
+}
+
+/// Goes on without input, for as long as any role may.
+fn hang() {
+    println!("hanging");
+    thread::sleep(BOUND);
 }
 
 fn serve_activated() -> Outcome {

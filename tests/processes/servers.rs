@@ -99,7 +99,7 @@ pub(crate) fn http(addr: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn ping(addr: SocketAddr) -> Result<()> {
+pub(crate) fn ping(addr: SocketAddr) -> Result<()> {
     ensure!(exchange(addr, "PING\r\n", |answer| answer.ends_with("\r\n"))? == "+PONG\r\n");
     Ok(())
 }
@@ -108,7 +108,7 @@ fn rust_std(port: u16, _: &Path) -> Command {
     role("serve", &[&port.to_string()])
 }
 
-fn redis(port: u16, _: &Path) -> Command {
+pub(crate) fn redis(port: u16, _: &Path) -> Command {
     let mut command = Command::new("redis-server");
     let port = port.to_string();
     // Two addresses, bound one after the other: fact 13.
@@ -116,7 +116,7 @@ fn redis(port: u16, _: &Path) -> Command {
     command
 }
 
-fn nginx(port: u16, dir: &Path) -> Command {
+pub(crate) fn nginx(port: u16, dir: &Path) -> Command {
     let config = format!(
         "daemon off; pid {dir}/pid; error_log {dir}/error.log; events {{}}\n\
          http {{ access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\

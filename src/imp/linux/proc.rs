@@ -147,11 +147,13 @@ fn parse_line(line: &str) -> Option<PortSocket> {
         "06" => SocketState::TimeWait,
         _ => SocketState::Connected,
     };
+    let queued = u32::from_str_radix(fields.get(4)?.split_once(':')?.1, 16).ok()?;
     let expires = u32::from_str_radix(fields.get(5)?.split_once(':')?.1, 16).ok()?;
     Some(PortSocket {
         local: SocketAddr::new(parse_ip(ip)?.to_canonical(), u16::from_str_radix(port, 16).ok()?),
         state,
         only_v6: false, // not shown
+        queued,
         uid: fields.get(7)?.parse().ok()?,
         inode: fields.get(9)?.parse().ok()?,
         expires: TICK * expires,

@@ -115,6 +115,7 @@ fn parse(message: &[u8]) -> PortSocket {
         state,
         only_v6: attribute(&message[MESSAGE..], SKV6ONLY) == Some(1),
         inode: u32_at(message, 68).into(),
+        queued: u32_at(message, 56),
         uid: u32_at(message, 64),
         expires: Duration::from_millis(u32_at(message, 52).into()),
     }

@@ -88,6 +88,9 @@ use serve::Server;
 /// asks for one of these very numbers with SO_REUSEADDR in that time may get it, and is then reported as
 /// [`Error::Stolen`](crate::Error::Stolen), with the process's name: a test never talks to it.
 ///
+/// Where the system cannot lend (see [`HeldPort::lend`]), a server has its port's first leg in the hold's place: when
+/// it ends, the number is free.
+///
 /// # Killed tests
 ///
 /// On Linux a child dies with its test, also if that is killed (`kill -9`, a timeout of nextest's, Ctrl-C). What the

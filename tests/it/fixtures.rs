@@ -45,7 +45,6 @@ fn a_failure_is_told_whole(#[with(0)] held_ports: Vec<HeldPort>) {
 #[rstest]
 #[tokio::test]
 async fn in_an_async_test(held_listener: HeldListener) {
-    let server = held_listener.into_tokio().unwrap();
-    tokio::net::TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+    tokio::net::TcpStream::connect(held_listener.addr()).await.unwrap();
     assert!(stats().successes > 0);
 }

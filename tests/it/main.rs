@@ -18,7 +18,7 @@ mod node;
 mod release_first;
 mod stats;
 mod waiting;
-#[cfg(feature = "macros")]
+#[cfg(all(feature = "macros", feature = "tokio"))]
 mod with_ports;
 
 #[path = "../support/mod.rs"]

@@ -68,6 +68,7 @@ async fn its_end_is_the_servers_end() {
 }
 
 #[tokio::test]
+#[cfg(not(heldport_portable))]
 async fn a_server_that_ends_leaves_the_number_to_its_node() {
     let node =
         TestNode::builder().with_auto_port().serve(|listener| async move { drop(listener) }).await.unwrap();

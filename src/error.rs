@@ -1,5 +1,6 @@
 //! What can go wrong, each with the next step to take.
 
+use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,7 +12,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a port could not be had, kept or handed over. The message names the number, the holder where it is
 /// known, and what to do next.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is the message too: that is what a test shows that unwraps an error, or returns it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Every number that was tried is in use, or has too few free ones behind it.
@@ -173,6 +176,12 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 fn in_use(holder: Option<&Holder>, retry_after: Option<Duration>) -> String {
     match (holder, retry_after) {
         (Some(holder), _) if holder.is_this_process() => {
@@ -207,6 +216,7 @@ mod tests {
     fn the_systems_word_is_the_source() {
         let error = Error::system(80, "bind")(io::Error::other("no such luck"));
         assert_eq!(error.to_string(), "cannot bind port 80: no such luck");
+        assert_eq!(format!("{error:?}"), error.to_string(), "as a test shows it that unwraps");
         assert_eq!(error.source().unwrap().to_string(), "no such luck");
         let error = Error::system(None, "read the port range")(io::Error::other("gone"));
         assert_eq!(error.to_string(), "cannot read the port range: gone");

@@ -44,6 +44,56 @@ fn once(port: HeldPort) {
 }
 "#;
 
+const WITH_NODES: &str = r#"
+use heldport::TestNode;
+use std::process::Command;
+
+fn talker() -> heldport::TestNodeBuilder {
+    TestNode::builder().name("talker").with_auto_port().command(|_| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo told by the child; exit 3"]);
+        shell
+    })
+}
+
+#[tokio::test]
+async fn fails_by_its_result() -> heldport::Result<()> {
+    talker().await.map(drop)
+}
+
+#[tokio::test]
+async fn passes() {
+    assert!(talker().name("silent").await.is_err());
+}
+
+#[tokio::test]
+async fn has_a_server_that_ends() {
+    let node = TestNode::builder().with_auto_port().serve(|_| async { Err::<(), _>("no database") });
+    let node = node.await.unwrap();
+    while tokio::net::TcpStream::connect(node.addr()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    panic!("nobody answers");
+}
+"#;
+
+#[test]
+#[ignore = "needs a registry: it builds a package of its own"]
+fn what_nodes_print_is_shown_when_their_test_fails() {
+    for threads in ["--test-threads=1", "--test-threads=2"] {
+        let output = cargo("with_nodes", &["test", "--quiet", "--lib", "--", threads], WITH_NODES);
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("1 passed; 2 failed"), "{said}");
+        for words in [
+            "---- fails_by_its_result stdout ----\n[talker] told by the child\nError: talker was not ready after ",
+            "[node] the server has ended\nError: \"no database\"",
+        ] {
+            assert!(said.contains(words), "{words:?} is not in\n{said}");
+        }
+        assert!(!said.contains("[silent]"), "the test has passed: {said}");
+    }
+}
+
 #[test]
 #[ignore = "needs a registry: it builds a package of its own"]
 fn a_test_without_its_ports_fails_with_the_whole_error() {

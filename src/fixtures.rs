@@ -18,10 +18,10 @@
 //! ```
 //!
 //! Every test and every case gets ports of its own. They come from
-//! [`PortAllocator::global`](crate::PortAllocator::global); for a range or an address of your own, stand
+//! [`PortAllocator::global`]; for a range or an address of your own, stand
 //! [`with_ports`](crate::with_ports) above `#[rstest]` instead.
 //!
-//! If they cannot be had, the test fails with the whole [`Error`](crate::Error).
+//! If they cannot be had, the test fails with the whole [`Error`].
 //!
 //! # `#[once]`
 //!

@@ -12,6 +12,32 @@
 //! # Ok::<(), heldport::Error>(())
 //! ```
 //!
+//! In a test it comes as a parameter, and ends with the test:
+//!
+#![cfg_attr(all(feature = "macros", feature = "tokio"), doc = "```test_harness")]
+#![cfg_attr(not(all(feature = "macros", feature = "tokio")), doc = "```ignore")]
+//! use heldport::{HeldPort, with_ports};
+//! use tokio::net::{TcpListener, TcpStream};
+//!
+//! #[with_ports(api, peer)]
+//! #[tokio::test]
+//! async fn answers(api: TcpListener, peer: HeldPort) -> std::io::Result<()> {
+//!     let addr = api.local_addr()?; // it listens already
+//!     TcpStream::connect(addr).await?;
+//!     assert!(TcpStream::connect(peer.addr()).await.is_err()); // held, and nobody listens
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Which tool to choose
+//!
+//! | what a test needs | what to use |
+//! |---|---|
+//! | ports, or listeners, as parameters | [`with_ports`], the fixtures `held_port`, `held_ports`, `held_listener` for rstest (feature `rstest`) |
+//! | a server, as a task or a child process, waited for and ended | [`TestNode`] |
+//! | a port, and its own way with it | [`HeldPort::acquire`] |
+//! | ports of a range, or an address, or several at once | [`PortAllocator`] |
+//!
 //! # Which way to hand a port over
 //!
 //! | what you start | how |
@@ -71,13 +97,14 @@
 //! # Early drop
 //!
 //! A hold ends with its value. `HeldPort::acquire()?.port()` is a bare number again, as from any other crate:
-//! bind the port to a variable that lives as long as its server.
+//! bind the port to a variable that lives as long as its server. A [`TestNode`] likewise. What
+//! [`with_ports`] delivers lives as a parameter does: until the end of the test, unless it is moved.
 //!
 //! # Leaks
 //!
 //! Holds end with their process, however it dies: the kernel closes the sockets. No child inherits a held socket
 //! unless it is passed on purpose. Only [`std::mem::forget`] and values in `static`s (an rstest `#[once]` fixture)
-//! keep a port for the rest of the process's life.
+//! keep a port for the rest of the process's life. The child of a [`TestNode`] dies with its test on Linux.
 //!
 //! # Figures and events
 //!

@@ -80,11 +80,13 @@ fn deliver(delivery: &Delivery, should_panic: bool) -> TokenStream {
     let PatType { attrs, pat, ty, .. } = &delivery.parameter;
     let count = usize::from(delivery.count);
     let on_failure = on_failure(should_panic);
+    // Taken apart in a second step: what the pattern leaves, as `_` does, lives on like the rest of a parameter.
     quote_spanned! {Span::mixed_site()=>
-        #(#attrs)*
-        let #pat: #ty = match heldport.deliver::<#ty, #count>() {
+        let delivered = match heldport.deliver::<#ty, #count>() {
             ::core::result::Result::Ok(ports) => ports,
             ::core::result::Result::Err(failure) => #on_failure,
         };
+        #(#attrs)*
+        let #pat: #ty = delivered;
     }
 }

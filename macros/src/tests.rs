@@ -27,29 +27,30 @@ fn a_number_of_ports() {
         quote!(2),
         &test,
         &expect![[r#"
-        /// What it shows.
-        #[tokio::test(flavor = "multi_thread")]
-        #[ignore = "slow"]
-        pub(crate) async fn two() -> anyhow::Result<()> {
-            let mut heldport = match ::heldport::__private::Ports::acquire(
-                2usize,
-                false,
-                ::core::option::Option::None,
-            ) {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            let [a, mut b]: [HeldPort; 2] = match heldport.deliver::<[HeldPort; 2], 2usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            {
-                use std::io;
-                b.lend()?;
-                Ok(())
+            /// What it shows.
+            #[tokio::test(flavor = "multi_thread")]
+            #[ignore = "slow"]
+            pub(crate) async fn two() -> anyhow::Result<()> {
+                let mut heldport = match ::heldport::__private::Ports::acquire(
+                    2usize,
+                    false,
+                    ::core::option::Option::None,
+                ) {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let delivered = match heldport.deliver::<[HeldPort; 2], 2usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let [a, mut b]: [HeldPort; 2] = delivered;
+                {
+                    use std::io;
+                    b.lend()?;
+                    Ok(())
+                }
             }
-        }
-    "#]],
+        "#]],
     );
 }
 
@@ -64,28 +65,30 @@ fn named_ports_beside_what_rstest_fills() {
         quote!(http, grpc),
         &test,
         &expect![[r#"
-        #[rstest]
-        #[case(1)]
-        fn named(#[case] number: u32, database: Database) {
-            let mut heldport = match ::heldport::__private::Ports::acquire(
-                2usize,
-                false,
-                ::core::option::Option::None,
-            ) {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            let mut http: TcpListener = match heldport.deliver::<TcpListener, 1usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            let grpc: HeldPort = match heldport.deliver::<HeldPort, 1usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            {}
-        }
-    "#]],
+            #[rstest]
+            #[case(1)]
+            fn named(#[case] number: u32, database: Database) {
+                let mut heldport = match ::heldport::__private::Ports::acquire(
+                    2usize,
+                    false,
+                    ::core::option::Option::None,
+                ) {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let delivered = match heldport.deliver::<TcpListener, 1usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let mut http: TcpListener = delivered;
+                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let grpc: HeldPort = delivered;
+                {}
+            }
+        "#]],
     );
 }
 
@@ -107,29 +110,30 @@ fn every_option() {
         arguments,
         &test,
         &expect![[r#"
-        #[test]
-        fn options(fixture: Fixture) {
-            let mut heldport = match kit::ports::__private::Ports::acquire(
-                3usize,
-                true,
-                ::core::option::Option::Some(
-                    kit::ports::__private::Settings::default()
-                        .range(FIRST..=LAST)
-                        .prefer(FIRST + 1)
-                        .host([127u8, 0u8, 0u8, 2u8]),
-                ),
-            ) {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            #[allow(unused)]
-            let ports: Vec<HeldPort> = match heldport.deliver::<Vec<HeldPort>, 3usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            {}
-        }
-    "#]],
+            #[test]
+            fn options(fixture: Fixture) {
+                let mut heldport = match kit::ports::__private::Ports::acquire(
+                    3usize,
+                    true,
+                    ::core::option::Option::Some(
+                        kit::ports::__private::Settings::default()
+                            .range(FIRST..=LAST)
+                            .prefer(FIRST + 1)
+                            .host([127u8, 0u8, 0u8, 2u8]),
+                    ),
+                ) {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let delivered = match heldport.deliver::<Vec<HeldPort>, 3usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                #[allow(unused)]
+                let ports: Vec<HeldPort> = delivered;
+                {}
+            }
+        "#]],
     );
 }
 
@@ -145,49 +149,51 @@ fn hosts_by_name_and_by_expression() {
         quote!(1, host = "any"),
         &test(),
         &expect![[r#"
-        #[test]
-        fn host() {
-            let mut heldport = match ::heldport::__private::Ports::acquire(
-                1usize,
-                false,
-                ::core::option::Option::Some(
-                    ::heldport::__private::Settings::default().any_host(),
-                ),
-            ) {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            let port: HeldPort = match heldport.deliver::<HeldPort, 1usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            {}
-        }
-    "#]],
+            #[test]
+            fn host() {
+                let mut heldport = match ::heldport::__private::Ports::acquire(
+                    1usize,
+                    false,
+                    ::core::option::Option::Some(
+                        ::heldport::__private::Settings::default().any_host(),
+                    ),
+                ) {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let port: HeldPort = delivered;
+                {}
+            }
+        "#]],
     );
     check(
         quote!(port, host = my_address(),),
         &test(),
         &expect![[r#"
-        #[test]
-        fn host() {
-            let mut heldport = match ::heldport::__private::Ports::acquire(
-                1usize,
-                false,
-                ::core::option::Option::Some(
-                    ::heldport::__private::Settings::default().host(my_address()),
-                ),
-            ) {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            let port: HeldPort = match heldport.deliver::<HeldPort, 1usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => failure.panic(),
-            };
-            {}
-        }
-    "#]],
+            #[test]
+            fn host() {
+                let mut heldport = match ::heldport::__private::Ports::acquire(
+                    1usize,
+                    false,
+                    ::core::option::Option::Some(
+                        ::heldport::__private::Settings::default().host(my_address()),
+                    ),
+                ) {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => failure.panic(),
+                };
+                let port: HeldPort = delivered;
+                {}
+            }
+        "#]],
     );
 }
 
@@ -202,24 +208,25 @@ fn a_test_that_should_panic() {
         quote!(1),
         &test,
         &expect![[r##"
-        #[test]
-        #[should_panic(expected = "so")]
-        fn panics() {
-            let mut heldport = match ::heldport::__private::Ports::acquire(
-                1usize,
-                false,
-                ::core::option::Option::None,
-            ) {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => return failure.print(),
-            };
-            let port: HeldPort = match heldport.deliver::<HeldPort, 1usize>() {
-                ::core::result::Result::Ok(ports) => ports,
-                ::core::result::Result::Err(failure) => return failure.print(),
-            };
-            { panic!("so") }
-        }
-    "##]],
+            #[test]
+            #[should_panic(expected = "so")]
+            fn panics() {
+                let mut heldport = match ::heldport::__private::Ports::acquire(
+                    1usize,
+                    false,
+                    ::core::option::Option::None,
+                ) {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => return failure.print(),
+                };
+                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                    ::core::result::Result::Ok(ports) => ports,
+                    ::core::result::Result::Err(failure) => return failure.print(),
+                };
+                let port: HeldPort = delivered;
+                { panic!("so") }
+            }
+        "##]],
     );
 }
 

@@ -117,6 +117,13 @@ fn preferred_on_another_address(ports: [HeldPort; 2]) {
     assert_eq!(ports[1].port(), 8082, "8081 is well-known");
 }
 
+#[with_ports(2, host = private_block(1).0, prefer = 65_100)]
+#[test]
+fn held_to_the_end_though_the_pattern_leaves_it([one, _]: [HeldPort; 2]) {
+    drop(one);
+    assert!(is_in_use(bind(private_block(1).0.into(), 65_101, REUSE)));
+}
+
 #[with_ports(1, host = "::1")]
 #[test]
 fn on_ipv6(port: HeldPort) {

@@ -134,7 +134,7 @@ mod range;
 mod stats;
 
 /// The README's code is compiled with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "macros", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -104,13 +104,6 @@ mod tests {
         (stop, tokio::spawn(node.serve(listener, async { drop(stopped.await) })))
     }
 
-    /// A new listener for a port that stays held, for one start.
-    fn listen(port: &HeldPort) -> Result<TcpListener> {
-        let listener = port.listen()?;
-        listener.set_nonblocking(true)?;
-        Ok(TcpListener::from_std(listener)?)
-    }
-
     /// The cases run in parallel, and none sees another's visitors.
     #[with_ports(1)]
     #[rstest]
@@ -144,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn finishes_what_it_began_and_restarts(node: HeldPort, peer: TcpListener) -> Result<()> {
         let (addr, peer_addr) = (node.addr(), peer.local_addr()?);
-        let (stop, first) = start(listen(&node)?, Node::with_peer(peer_addr));
+        let (stop, first) = start(node.listen_tokio()?, Node::with_peer(peer_addr));
         let waiting = tokio::spawn(request(addr, "/peer"));
         // The peer is this test. Its visitor shows that the node has the request.
         let (mut visitor, _) = peer.accept().await?;
@@ -154,7 +147,7 @@ mod tests {
         timeout(PATIENCE, first).await.context("the node does not stop")???;
         assert!(request(addr, "/").await.is_err(), "it is down, on a number that is still held");
 
-        let again = listen(&node)?;
+        let again = node.listen_tokio()?;
         let early = tokio::spawn(request(addr, "/"));
         let _second = start(again, Node::with_peer(peer_addr));
         assert_eq!(early.await??, "visit 1", "of a new node, on the same number");

@@ -107,13 +107,6 @@ mod tests {
         (stop, tokio::spawn(serve(listener, peer, async { drop(stopped.await) })))
     }
 
-    /// A new listener for a port that stays held, for one start.
-    fn listen(port: &HeldPort) -> Result<TcpListener> {
-        let listener = port.listen()?;
-        listener.set_nonblocking(true)?;
-        Ok(TcpListener::from_std(listener)?)
-    }
-
     /// Waits until a node says so of a service.
     async fn wait_for(wanted: Reported, node: SocketAddr, service: &str) -> Result<()> {
         let wait = async {
@@ -154,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_restart_is_seen(restarted: HeldPort, witness: TcpListener) -> Result<()> {
         let (addr, witness_addr) = (restarted.addr(), witness.local_addr()?);
-        let (stop, first) = start(listen(&restarted)?, witness_addr);
+        let (stop, first) = start(restarted.listen_tokio()?, witness_addr);
         let _witness = start(witness, addr);
         wait_for(Reported::Serving, witness_addr, PEER).await?;
 
@@ -164,7 +157,7 @@ mod tests {
         while client.message().await?.is_some() {} // its stream has ended, and is not broken
         wait_for(Reported::NotServing, witness_addr, PEER).await?;
 
-        let _second = start(listen(&restarted)?, witness_addr);
+        let _second = start(restarted.listen_tokio()?, witness_addr);
         wait_for(Reported::Serving, witness_addr, PEER).await
     }
 }

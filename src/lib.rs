@@ -43,7 +43,7 @@
 //! | what you start | how |
 //! |---|---|
 //! | a server in this process | [`HeldPort::into_listener`], [`HeldListener::into_tokio`] |
-//! | the same, restarted on its number | [`HeldPort::listen`] for each start |
+//! | the same, restarted on its number | [`HeldPort::listen`], [`HeldPort::listen_tokio`] for each start |
 //! | a child process that is told a number | [`HeldPort::lend`], spawn, [`HeldPort::wait_borrowed`], [`HeldPort::reclaim`] |
 //! | a child process that takes sockets (systemd, `listenfd`, gunicorn) | [`HeldPort::spawn_with_listeners`] |
 //! | something that binds without SO_REUSEADDR | [`HeldPort::release`] just before it starts, then check |

@@ -1,4 +1,6 @@
 use std::fmt;
+#[cfg(feature = "tokio")]
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::Deref;
 
@@ -84,19 +86,49 @@ impl HeldListener {
     #[cfg(feature = "tokio")]
     pub(crate) fn split_for_tokio(self) -> Result<(tokio::net::TcpListener, Remainder), HandOverError<Self>> {
         // tokio would swallow the listener along with its error, so it gets a copy.
-        let for_tokio = || {
-            let copy = self.listener.try_clone()?;
-            copy.set_nonblocking(true)?;
-            tokio::net::TcpListener::from_std(copy)
-        };
-        match for_tokio() {
+        let copy = self.listener.try_clone().and_then(for_tokio);
+        match copy {
             Ok(listener) => Ok((listener, self.remainder)),
-            Err(e) => {
-                let error = holder::refusal(self.port(), "register with tokio the listener on", e);
-                Err(HandOverError { error, port: self })
-            }
+            Err(e) => Err(HandOverError { error: not_for_tokio(self.port(), e), port: self }),
         }
     }
+}
+
+#[cfg(feature = "tokio")]
+impl HeldPort {
+    /// A new listener for tokio, as by [`listen`](Self::listen): the hold stays behind it.
+    ///
+    /// ```
+    /// # use heldport::HeldPort;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), heldport::Error> {
+    /// let port = HeldPort::acquire()?;
+    /// for _restart in 0..3 {
+    ///     let listener = port.listen_tokio()?; // axum::serve(listener, app).await
+    ///     tokio::net::TcpStream::connect(port.addr()).await.unwrap();
+    /// #   drop(listener);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its I/O enabled.
+    pub fn listen_tokio(&self) -> Result<tokio::net::TcpListener, Error> {
+        for_tokio(self.listen()?).map_err(|e| not_for_tokio(self.port(), e))
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn for_tokio(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+#[cfg(feature = "tokio")]
+fn not_for_tokio(port: u16, error: io::Error) -> Error {
+    holder::refusal(port, "register with tokio the listener on", error)
 }
 
 impl Deref for HeldListener {

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::NodePorts;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::held::HeldPort;
 
 /// Makes the server, which knows its node's name.
@@ -61,7 +61,7 @@ pub(super) struct Server(JoinHandle<()>);
 impl Server {
     /// The hold stays behind each listener, so that the number is the node's for longer than its server lives.
     pub(super) fn start(node: &str, serve: Serve, held: &[HeldPort], ports: &NodePorts) -> Result<Self> {
-        let listeners = held.iter().map(|port| listen(port).map(Some)).collect::<Result<_>>()?;
+        let listeners = held.iter().map(|port| port.listen_tokio().map(Some)).collect::<Result<_>>()?;
         Ok(Self(tokio::spawn(serve(node.into(), Listeners { ports: ports.clone(), listeners }))))
     }
 }
@@ -70,12 +70,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn listen(port: &HeldPort) -> Result<TcpListener> {
-    let listener = port.listen()?;
-    let for_tokio = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
-    for_tokio.map_err(Error::system(port.port(), "register with tokio a listener on"))
 }
 
 /// A server that has ended tells why, if it has failed: its test may wait for an answer that never comes.

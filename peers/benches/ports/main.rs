@@ -1,0 +1,65 @@
+//! What holding a port costs: beside the bare system calls that it cannot do without, and beside the crates that
+//! return a number. One table, with targets, at the end.
+//!
+//! ```text
+//! cargo bench -p heldport-peers                    measures: a minute or less
+//! cargo test -p heldport-peers --benches           only runs everything once
+//! ```
+//!
+//! Contenders take turns, so that a machine which is slow for a while is slow for all of them; what counts are the
+//! medians of their turns, and the ratios between them.
+
+mod crowded;
+mod effort;
+mod first;
+mod hold;
+mod many;
+mod others;
+mod row;
+mod threads;
+mod turns;
+
+use anyhow::{Result, bail};
+use heldport_peers::{machine, worker};
+
+use effort::Effort;
+use row::{Row, table};
+
+/// A part of the table, with what takes its figures.
+type Section = (&'static str, fn(&Effort) -> Result<Vec<Row>>);
+
+const SECTIONS: [Section; 6] = [
+    ("hold", hold::rows),
+    ("first acquisition", first::rows),
+    ("threads", threads::rows),
+    ("crowded", crowded::rows),
+    ("many held at once", many::rows),
+    ("other crates", others::rows),
+];
+
+fn main() -> Result<()> {
+    if let Some(role) = worker::role() {
+        return play(&role);
+    }
+    let Some(effort) = effort::asked_for() else { return Ok(()) };
+    let mut rows = Vec::new();
+    for (name, section) in SECTIONS {
+        eprintln!("measuring: {name}");
+        rows.extend(section(&effort)?);
+    }
+    if effort.counts() {
+        println!("\n{}\n\n{}\n{}", machine::describe(), table(&rows).render(), others::legend());
+    }
+    Ok(())
+}
+
+fn play(role: &str) -> Result<()> {
+    match role {
+        crowded::CROWD => crowded::play(),
+        first::HELD => first::held(),
+        first::RAW => first::raw(),
+        many::HELD => many::held(),
+        many::RAW => many::raw(),
+        _ => bail!("no such role: {role}"),
+    }
+}

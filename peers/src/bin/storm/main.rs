@@ -1,0 +1,88 @@
+//! Many processes pick port numbers at once, wait as a test does while its server starts, and bind them by number.
+//! How often is somebody else faster? For each crate the same storm.
+//!
+//! ```text
+//! cargo run --release -p heldport-peers --bin storm
+//! cargo run --release -p heldport-peers --bin storm -- --ports 1 --rounds 50 --spread-ms 32      as under nextest:
+//!     a port for each test, and a test is started every millisecond, not all at once
+//! cargo run --release -p heldport-peers --bin storm -- --processes 8 --ports 20 --check      as CI has it
+//! ```
+//!
+//! Loopback only. Whatever happens, it ends after [`LIMIT`].
+
+mod args;
+mod process;
+mod tally;
+
+use std::process::{ExitCode, exit};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Result, ensure};
+use heldport_peers::peers::Peer;
+use heldport_peers::worker::{self, Worker};
+use heldport_peers::{machine, table::Table};
+
+use args::Args;
+use process::Report;
+use tally::Tally;
+
+/// The longest that a storm may take, with all its peers.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// From the word to go until all start, so that all have heard it.
+const HEAD_START: Duration = Duration::from_millis(20);
+
+fn main() -> Result<ExitCode> {
+    if worker::role().as_deref() == Some(process::ROLE) {
+        process::play()?;
+    }
+    let args = Args::parse(std::env::args().skip(1))?;
+    stop_after(LIMIT);
+    println!("{args}; {}\n", machine::describe());
+    let mut table = Table::new(&Tally::HEADER);
+    let mut as_promised = true;
+    for peer in args.peers {
+        let tally = storm(peer, &args)?;
+        // Each as soon as it is known: a storm that is stopped has said something.
+        eprintln!("{}: {tally}", peer.name);
+        as_promised &= peer.name != "heldport" || tally.is_clean();
+        table.push(tally.row(peer.name));
+    }
+    println!("{}", table.render());
+    Ok(if args.check && !as_promised { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The processes end with this one: their input does.
+fn stop_after(limit: Duration) {
+    thread::spawn(move || {
+        thread::sleep(limit);
+        eprintln!("STOPPED: the storm was not over after {limit:?}");
+        exit(2);
+    });
+}
+
+fn storm(peer: &Peer, args: &Args) -> Result<Tally> {
+    let (mut tally, started) = (Tally::default(), Instant::now());
+    for _ in 0..args.rounds {
+        tally.add(&round(peer, args)?);
+    }
+    tally.took = started.elapsed();
+    Ok(tally)
+}
+
+/// All start together (or spread as asked for), and all keep their numbers and listeners until the last one is done.
+fn round(peer: &Peer, args: &Args) -> Result<Vec<Report>> {
+    let role_args = [peer.name.to_owned(), args.ports.to_string(), args.pause.as_millis().to_string()];
+    let start = |_| Worker::spawn(process::ROLE, &role_args);
+    let mut workers: Vec<Worker> = (0..args.processes).map(start).collect::<Result<_>>()?;
+    for worker in &mut workers {
+        ensure!(worker.answer()? == "ready");
+    }
+    let mut go = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)? + HEAD_START;
+    for worker in &mut workers {
+        worker.tell(go.as_micros())?;
+        go += args.spread / args.processes;
+    }
+    workers.iter_mut().map(|worker| worker.answer()?.parse()).collect()
+}

@@ -1,0 +1,36 @@
+//! Where and when figures were taken.
+
+use std::fs;
+use std::process::Command;
+
+/// The system, its processors and its load, and the day.
+#[must_use]
+pub fn describe() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = first_word("/proc/loadavg").unwrap_or_else(|| "unknown".into());
+    format!("{}, {cpus} CPUs, load {load}, {}", system(), date())
+}
+
+fn system() -> String {
+    let release = first_word("/proc/sys/kernel/osrelease");
+    release.map_or_else(|| std::env::consts::OS.to_owned(), |release| format!("Linux {release}"))
+}
+
+fn date() -> String {
+    let output = Command::new("date").arg("+%Y-%m-%d").output();
+    output
+        .map_or_else(|_| "no date".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn first_word(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()?.split_ascii_whitespace().next().map(str::to_owned)
+}
+
+/// How many files a process may have open, from the one place that tells it without `unsafe`; `None` off Linux.
+#[must_use]
+pub fn open_file_limit() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let soft = line.split_ascii_whitespace().next()?;
+    Some(soft.parse().unwrap_or(usize::MAX)) // "unlimited"
+}

@@ -1,0 +1,81 @@
+//! The bare system calls that everything is compared with.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use socket2::{Domain, Socket, Type};
+
+/// Free numbers, as those that heldport picks from: below those that the system gives to connections, so that none
+/// is in TIME_WAIT.
+pub const FREE: RangeInclusive<u16> = 20_000..=29_999;
+
+/// The legs of a held port: 127.0.0.1, and `::1` where the machine has it.
+#[must_use]
+pub fn loopback() -> Vec<IpAddr> {
+    let ips = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+    ips.into_iter().filter(|ip| bind(*ip, 0).is_ok()).collect()
+}
+
+/// What a hold needs at least: one socket, and one bind.
+///
+/// # Errors
+/// The system's.
+pub fn bind(ip: IpAddr, port: u16) -> io::Result<Socket> {
+    let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(ip, port).into())?;
+    Ok(socket)
+}
+
+/// Binds all of (at most two) `legs` on the first number that is free, with fresh sockets for each number. No
+/// vector: its allocation would count against the raw sockets.
+///
+/// # Panics
+/// If the system refuses for another reason than a number in use.
+pub fn hold(legs: &[IpAddr], numbers: &Numbers) -> [Option<Socket>; 2] {
+    loop {
+        let port = numbers.next();
+        match bind_legs(legs, port) {
+            Ok(sockets) => return sockets,
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+            Err(e) => panic!("cannot bind {port}: {e}"),
+        }
+    }
+}
+
+fn bind_legs(legs: &[IpAddr], port: u16) -> io::Result<[Option<Socket>; 2]> {
+    let mut sockets = [None, None];
+    for (socket, ip) in sockets.iter_mut().zip(legs) {
+        *socket = Some(bind(*ip, port)?);
+    }
+    Ok(sockets)
+}
+
+/// The numbers of a range, round and round; no two threads get the same one at a time.
+#[derive(Debug)]
+pub struct Numbers {
+    first: u16,
+    len: u32,
+    count: AtomicU32,
+}
+
+impl Numbers {
+    /// # Panics
+    /// For an empty range.
+    #[must_use]
+    pub fn new(range: &RangeInclusive<u16>) -> Self {
+        assert!(!range.is_empty());
+        let len = u32::from(range.end() - range.start()) + 1;
+        Self { first: *range.start(), len, count: AtomicU32::new(0) }
+    }
+
+    /// The next one.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the remainder is below the length of a range of u16"
+    )]
+    pub fn next(&self) -> u16 {
+        self.first + (self.count.fetch_add(1, Ordering::Relaxed) % self.len) as u16
+    }
+}

@@ -1,0 +1,94 @@
+//! Other processes: the same binary once more, in a role. They speak in lines, and end with whoever started them.
+
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio, exit};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+
+/// Tells a process of this binary what it is there for. Unset in the one that the user started.
+const ROLE: &str = "HELDPORT_PEERS_ROLE";
+
+/// The part that this process plays for the one that started it.
+#[must_use]
+pub fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// A process that plays a role. Killed when dropped.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    /// Starts this binary in `role`, with what the role wants to know.
+    ///
+    /// # Errors
+    /// If the system cannot start it.
+    pub fn spawn(role: &str, args: &[String]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.env(ROLE, role).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let answers = BufReader::new(child.stdout.take().context("stdout is piped")?);
+        Ok(Self { child, answers })
+    }
+
+    /// Says a line to it.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn tell(&mut self, line: impl Display) -> Result<()> {
+        writeln!(self.child.stdin.as_mut().context("stdin is piped")?, "{line}")?;
+        Ok(())
+    }
+
+    /// Its next line.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.answers.read_line(&mut line)? > 0, "a worker ended without an answer");
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says a line to the process that started this one.
+pub fn say(line: impl Display) {
+    println!("{line}");
+    // Whoever started this one may be gone; then this one ends as well.
+    let _ = io::stdout().flush();
+}
+
+/// The lines that the process that started this one says. When that one ends, so does this one, whatever it does.
+#[must_use]
+pub fn hear() -> Receiver<String> {
+    let (heard, lines) = channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            // Nobody may be interested; the end matters all the same.
+            let _ = heard.send(line);
+        }
+        exit(0);
+    });
+    lines
+}
+
+/// Keeps all that this process has until the one that started it ends it. Needs [`hear`].
+pub fn stay() -> ! {
+    loop {
+        thread::park();
+    }
+}

@@ -2,8 +2,9 @@
 //! return a number. One table, with targets, at the end.
 //!
 //! ```text
-//! cargo bench -p heldport-peers                    measures: a minute or less
-//! cargo test -p heldport-peers --benches           only runs everything once
+//! cargo bench -p heldport-peers                             measures: ten seconds or so
+//! cargo bench -p heldport-peers --bench ports -- threads    measures the sections whose name contains this
+//! cargo test -p heldport-peers --benches                    only runs everything once
 //! ```
 //!
 //! Contenders take turns, so that a machine which is slow for a while is slow for all of them; what counts are the
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
     }
     let Some(effort) = effort::asked_for() else { return Ok(()) };
     let mut rows = Vec::new();
-    for (name, section) in SECTIONS {
+    for (name, section) in SECTIONS.into_iter().filter(|(name, _)| is_asked_for(name)) {
         eprintln!("measuring: {name}");
         rows.extend(section(&effort)?);
     }
@@ -51,6 +52,11 @@ fn main() -> Result<()> {
         println!("\n{}\n\n{}\n{}", machine::describe(), table(&rows).render(), others::legend());
     }
     Ok(())
+}
+
+fn is_asked_for(section: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).peekable();
+    names.peek().is_none() || names.any(|name| section.contains(&name))
 }
 
 fn play(role: &str) -> Result<()> {

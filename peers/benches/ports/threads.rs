@@ -15,9 +15,9 @@ use crate::turns::{Contender, Watch, median, take_turns};
 const THREADS: u32 = 16;
 /// Runs of each thread in a turn, in batches. With fewer, a thread would be through before the system lets the next
 /// one run.
-const BATCHES: u32 = 20;
+const BATCHES: u32 = 10;
 /// Of the rounds, as a turn has so many runs.
-const SHARE: usize = 4;
+const SHARE: usize = 2;
 
 const AT_ONCE: u32 = 20;
 const REPORTED_BY_OTHERS: Duration = Duration::from_micros(30);

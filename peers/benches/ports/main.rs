@@ -2,7 +2,7 @@
 //! return a number. One table, with targets, at the end.
 //!
 //! ```text
-//! cargo bench -p heldport-peers                             measures: ten seconds or so
+//! cargo bench -p heldport-peers                             measures: half a minute at most
 //! cargo bench -p heldport-peers --bench ports -- threads    measures the sections whose name contains this
 //! cargo test -p heldport-peers --benches                    only runs everything once
 //! ```

@@ -16,8 +16,6 @@ const THREADS: u32 = 16;
 /// Runs of each thread in a turn, in batches. With fewer, a thread would be through before the system lets the next
 /// one run.
 const BATCHES: u32 = 10;
-/// Of the rounds, as a turn has so many runs.
-const SHARE: usize = 2;
 
 const AT_ONCE: u32 = 20;
 const REPORTED_BY_OTHERS: Duration = Duration::from_micros(30);
@@ -33,7 +31,7 @@ fn contended(effort: &Effort) -> Result<Row> {
     let runs = effort.batch * BATCHES;
     let watch = Watch::new(1, || PortAllocator::global().stats());
     let turns = take_turns(
-        effort.rounds.div_ceil(SHARE),
+        effort.rounds,
         &mut [
             in_threads(runs, || drop(raw::hold(&legs, &numbers))),
             in_threads(runs, || drop(HeldPort::acquire().expect("a port is free"))),

@@ -26,7 +26,8 @@ fn first_word(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()?.split_ascii_whitespace().next().map(str::to_owned)
 }
 
-/// How many files a process may have open, from the one place that tells it without `unsafe`; `None` off Linux.
+/// How many files a process may have open, from the one place that tells it without `unsafe`; `None` off
+/// Linux.
 #[must_use]
 pub fn open_file_limit() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;

@@ -20,8 +20,8 @@ pub struct Peer {
     pub picker: fn() -> Picker,
 }
 
-/// Gives a number at each call. Nobody binds one until all are picked, so a picker sees to it that its own numbers
-/// differ, by whatever its crate has for that.
+/// Gives a number at each call. Nobody binds one until all are picked, so a picker sees to it that its own
+/// numbers differ, by whatever its crate has for that.
 pub type Picker = Box<dyn FnMut() -> Result<Picked>>;
 
 /// A number, and what its crate wants kept for as long as it is used.
@@ -65,37 +65,38 @@ impl Picked {
 pub static ALL: [Peer; 7] = [
     Peer {
         name: "heldport",
-        keeps: "its sockets, until dropped: TCP on 127.0.0.1 and ::1, against every bind there and on the wildcards, \
-                bind(0) and connect, of all processes; not UDP, not other addresses",
+        keeps: "its sockets, until dropped: TCP on 127.0.0.1 and ::1, against every bind there and on the \
+                wildcards, bind(0) and connect, of all processes; not UDP, not other addresses",
         tries: "the next number of its range, by the very sockets that it keeps",
         picker: || Box::new(heldport),
     },
     Peer {
         name: "portpicker 0.1",
         keeps: "nothing, and no memory of what it gave",
-        tries: "random numbers of 15000..=24999: a TCP listener, then a UDP socket, on :: and on 0.0.0.0, closed again; \
-                after ten in use, what bind(0) gives",
+        tries: "random ones of 15000..=24999: a TCP listener, then a UDP socket, each on :: and then on \
+                0.0.0.0, closed again; after ten in use, what bind(0) gives",
         picker: || Box::new(portpicker),
     },
     Peer {
         name: "reserve-port 2.5",
-        keeps: "a mark for this process alone, until dropped; no socket (its random_with_tcp gives the listener too)",
-        tries: "8000..=15998 upwards, from 8000 in every process: a TCP listener on 127.0.0.1, closed again; then \
-                bind(0). Not UDP, not ::1",
+        keeps: "a mark for this process alone, until dropped; no socket (its random_with_tcp gives the \
+                listener too)",
+        tries: "8000..=15998 upwards, from 8000 in every process: a TCP listener on 127.0.0.1, closed again; \
+                then bind(0). Not UDP, not ::1",
         picker: || Box::new(reserve_port),
     },
     Peer {
         name: "openport 0.5",
         keeps: "a mark in this PortReservation alone, until released; no socket",
-        tries: "15000..=65534 from the start, at every call: a TCP listener, then a UDP socket, on :: and on 0.0.0.0, \
-                closed again",
+        tries: "15000..=65534 from the start, at every call: a TCP listener, then a UDP socket, each on :: \
+                and then on 0.0.0.0, closed again",
         picker: openport,
     },
     Peer {
         name: "get-port 4",
         keeps: "nothing, and no memory: the same number again until somebody binds it",
-        tries: "1024..=65535 from the start, at every call: a TCP listener on the host asked for, 127.0.0.1 here, \
-                closed again. Not ::1",
+        tries: "1024..=65535 from the start, at every call: a TCP listener on the host asked for, 127.0.0.1 \
+                here, closed again. Not ::1",
         picker: get_port,
     },
     Peer {
@@ -128,14 +129,15 @@ fn reserve_port() -> Result<Picked> {
     Ok(Picked { port: mark.port(), keep: Keep::Mark { _until_dropped: mark } })
 }
 
-/// `pick_unused_port(range)` would give the same number again and again, so what it offers for several: a reservation
-/// with its default range.
+/// `pick_unused_port(range)` would give the same number again and again, so what it offers for several: a
+/// reservation with its default range.
 fn openport() -> Picker {
     let reservation = openport::PortReservation::default();
     Box::new(move || reservation.reserve_port().map(Picked::number).context("no port is free"))
 }
 
-/// `any` would give the same number again and again, so what it offers for several: all but those picked already.
+/// `any` would give the same number again and again, so what it offers for several: all but those picked
+/// already.
 fn get_port() -> Picker {
     let mut picked = Vec::new();
     Box::new(move || {

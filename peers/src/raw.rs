@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-/// Free numbers, as those that heldport picks from: below those that the system gives to connections, so that none
-/// is in TIME_WAIT.
+/// Free numbers, as those that heldport picks from: below those that the system gives to connections, so that
+/// none is in TIME_WAIT.
 pub const FREE: RangeInclusive<u16> = 20_000..=29_999;
 
 /// The legs of a held port: 127.0.0.1, and `::1` where the machine has it.

@@ -1,4 +1,5 @@
-//! Other processes: the same binary once more, in a role. They speak in lines, and end with whoever started them.
+//! Other processes: the same binary once more, in a role. They speak in lines, and end with whoever started
+//! them.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
@@ -72,7 +73,8 @@ pub fn say(line: impl Display) {
     let _ = io::stdout().flush();
 }
 
-/// The lines that the process that started this one says. When that one ends, so does this one, whatever it does.
+/// The lines that the process that started this one says. When that one ends, so does this one, whatever it
+/// does.
 #[must_use]
 pub fn hear() -> Receiver<String> {
     let (heard, lines) = channel();

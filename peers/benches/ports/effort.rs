@@ -30,7 +30,8 @@ impl Effort {
     }
 }
 
-/// `cargo bench` measures and `cargo test` does not, as criterion has it too. A runner that asks for names gets none.
+/// `cargo bench` measures and `cargo test` does not, as criterion has it too. A runner that asks for names
+/// gets none.
 pub(crate) fn asked_for() -> Option<Effort> {
     let given = |flag: &str| std::env::args().any(|arg| arg == flag);
     match (given("--list"), given("--bench") && !given("--test")) {

@@ -1,5 +1,5 @@
-//! The very first acquisition of a process. Under nextest every test is a process of its own, so this is the one
-//! that counts. Beside it, the first raw sockets of a process.
+//! The very first acquisition of a process. Under nextest every test is a process of its own, so this is the
+//! one that counts. Beside it, the first raw sockets of a process.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -25,7 +25,8 @@ pub(crate) fn rows(effort: &Effort) -> Result<Vec<Row>> {
     Ok(vec![Row::time(what, times[0]).beside_time("its first sockets", times[1]).at_most_time(TARGET)])
 }
 
-/// The time that a fresh process reports. The legs go with it: to find them out there would be its first socket.
+/// The time that a fresh process reports. The legs go with it: to find them out there would be its first
+/// socket.
 fn in_fresh_process(role: &'static str) -> Contender<'static> {
     let legs: Vec<_> = raw::loopback().iter().map(IpAddr::to_string).collect();
     Box::new(move || {

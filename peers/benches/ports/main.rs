@@ -1,5 +1,5 @@
-//! What holding a port costs: beside the bare system calls that it cannot do without, and beside the crates that
-//! return a number. One table, with targets, at the end.
+//! What holding a port costs: beside the bare system calls that it cannot do without, and beside the crates
+//! that return a number. One table, with targets, at the end.
 //!
 //! ```text
 //! cargo bench -p heldport-peers                             measures: half a minute at most
@@ -7,8 +7,8 @@
 //! cargo test -p heldport-peers --benches                    only runs everything once
 //! ```
 //!
-//! Contenders take turns, so that a machine which is slow for a while is slow for all of them; what counts are the
-//! medians of their turns, and the ratios between them.
+//! Contenders take turns, so that a machine which is slow for a while is slow for all of them; what counts
+//! are the medians of their turns, and the ratios between them.
 
 mod crowded;
 mod effort;
@@ -49,7 +49,8 @@ fn main() -> Result<()> {
         rows.extend(section(&effort)?);
     }
     if effort.counts() {
-        println!("\n{}\n\n{}\n{}", machine::describe(), table(&rows).render(), others::legend());
+        println!("\n{}\n\n{}", machine::describe(), table(&rows).render());
+        println!("{}", others::legend());
     }
     Ok(())
 }

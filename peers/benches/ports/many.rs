@@ -101,8 +101,8 @@ fn report(Cost { time, bytes, disturbed }: Cost) {
     worker::say(format_args!("{} {bytes} {disturbed}", time.as_nanos()));
 }
 
-/// Memory that this process has written to: its heap, and a stack that stays as it is. Exact to the page, as the
-/// kernel walks the page tables for it; `statm` is off by dozens of pages.
+/// Memory that this process has written to: its heap, and a stack that stays as it is. Exact to the page, as
+/// the kernel walks the page tables for it; `statm` is off by dozens of pages.
 fn heap() -> Result<u64> {
     let text = fs::read_to_string("/proc/self/smaps_rollup")?;
     let anonymous = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));

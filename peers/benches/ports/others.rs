@@ -1,5 +1,7 @@
 //! A number from each of the other crates, beside a port from ours.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use heldport_peers::peers::{self, Peer};
 
@@ -7,9 +9,7 @@ use crate::effort::Effort;
 use crate::row::Row;
 use crate::turns::{Contender, batch, medians};
 
-const OURS: &str = "heldport";
-
-/// Each in the same run as ours: what is kept and what was tried is not the same, see [`legend`].
+/// Each beside ours in the same run. What they keep of a number is not the same, and stands beside the time.
 pub(crate) fn rows(effort: &Effort) -> Result<Vec<Row>> {
     let one_number = |peer: &'static Peer| -> Contender<'static> {
         // A picker anew for each, as a test has it that wants one number.
@@ -19,15 +19,16 @@ pub(crate) fn rows(effort: &Effort) -> Result<Vec<Row>> {
         })
     };
     let times = medians(effort.rounds, &mut peers::ALL.iter().map(one_number).collect::<Vec<_>>())?;
-    let rows = peers::ALL.iter().zip(&times).filter(|(peer, _)| peer.name != OURS);
-    let row = |(peer, time): (&Peer, &_)| {
-        Row::time(format!("one number: {}", peer.name), *time).beside_time(OURS, times[0]).note(peer.keeps)
+    let row = |(peer, time): (&Peer, &Duration)| {
+        let row = Row::time(format!("one number: {}", peer.name), *time);
+        row.beside_time(peers::ALL[0].name, times[0]).note(format!("keeps {}", peer.keeps))
     };
-    Ok(rows.map(row).collect())
+    Ok(peers::ALL.iter().zip(&times).map(row).collect())
 }
 
-/// What each number is worth.
+/// What each knows of its number.
 pub(crate) fn legend() -> String {
-    let line = |peer: &Peer| format!("{}\n    keeps: {}\n    tries: {}\n", peer.name, peer.keeps, peer.tries);
-    peers::ALL.iter().map(line).collect()
+    let line = |peer: &Peer| format!("  {:<19} {}\n", peer.name, peer.tries);
+    let lines: String = peers::ALL.iter().map(line).collect();
+    format!("how a number is found:\n{lines}")
 }

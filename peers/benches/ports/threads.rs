@@ -13,8 +13,8 @@ use crate::row::Row;
 use crate::turns::{Contender, Watch, median, take_turns};
 
 const THREADS: u32 = 16;
-/// Runs of each thread in a turn, in batches. With fewer, a thread would be through before the system lets the next
-/// one run.
+/// Runs of each thread in a turn, in batches. With fewer, a thread would be through before the system lets
+/// the next one run.
 const BATCHES: u32 = 10;
 
 const AT_ONCE: u32 = 20;

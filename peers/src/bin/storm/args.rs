@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use heldport_peers::peers::{self, Peer};
 
-const USAGE: &str =
-    "storm [--processes 32] [--ports 100] [--pause-ms 5] [--spread-ms 0] [--rounds 1] [--peer NAME|all] [--check]
+const USAGE: &str = "storm [--processes 32] [--ports 100] [--pause-ms 5] [--spread-ms 0] [--rounds 1]
+      [--peer NAME|all] [--check]
 --spread-ms: the time over which the processes' starts are spread; 0: all at once
 --check: the exit code is 1 if heldport had a conflict, a number twice, or none at all";
 

@@ -1,11 +1,10 @@
-//! Many processes pick port numbers at once, wait as a test does while its server starts, and bind them by number.
-//! How often is somebody else faster? For each crate the same storm.
+//! Many processes pick port numbers at once, wait as a test does while its server starts, and bind them by
+//! number. How often is somebody else faster? For each crate the same storm.
 //!
 //! ```text
 //! cargo run --release -p heldport-peers --bin storm
-//! cargo run --release -p heldport-peers --bin storm -- --ports 1 --rounds 50 --spread-ms 32      as under nextest:
-//!     a port for each test, and a test is started every millisecond, not all at once
-//! cargo run --release -p heldport-peers --bin storm -- --processes 8 --ports 20 --check      as CI has it
+//! … -- --ports 1 --rounds 50 --spread-ms 32     as under nextest: a test has a port, one starts every ms
+//! … -- --processes 8 --ports 20 --check         as CI has it
 //! ```
 //!
 //! Loopback only. Whatever happens, it ends after [`LIMIT`].
@@ -71,7 +70,8 @@ fn storm(peer: &Peer, args: &Args) -> Result<Tally> {
     Ok(tally)
 }
 
-/// All start together (or spread as asked for), and all keep their numbers and listeners until the last one is done.
+/// All start together (or spread as asked for), and all keep their numbers and listeners until the last one
+/// is done.
 fn round(peer: &Peer, args: &Args) -> Result<Vec<Report>> {
     let role_args = [peer.name.to_owned(), args.ports.to_string(), args.pause.as_millis().to_string()];
     let start = |_| Worker::spawn(process::ROLE, &role_args);

@@ -8,6 +8,7 @@ mod waiting;
 pub use builder::PortAllocatorBuilder;
 pub use waiting::Backoff;
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use once_cell::sync::OnceCell;
@@ -113,7 +114,7 @@ impl PortAllocator {
     /// [`Error::InvalidCount`] for 0 or more than the range has; else as [`acquire`](Self::acquire).
     pub fn acquire_block(&self, count: usize) -> Result<Vec<HeldPort>> {
         self.check_count(count)?;
-        self.take_run(count).map_err(|miss| self.failed(miss))
+        self.take_run(count).map(Iterator::collect).map_err(|miss| self.failed(miss))
     }
 
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.
@@ -124,6 +125,11 @@ impl PortAllocator {
 }
 
 impl PortAllocator {
+    /// The addresses of its ports.
+    fn ips(&self) -> Vec<IpAddr> {
+        self.config.host.ips().collect()
+    }
+
     fn check_count(&self, count: usize) -> Result<()> {
         let available = self.pool().map_err(|miss| self.failed(miss))?.len();
         if count == 0 || count > available {

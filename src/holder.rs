@@ -3,7 +3,8 @@
 
 mod descent;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -29,15 +30,18 @@ const NAMED: usize = 8;
 
 /// The ports that this process holds: the address of each, and the thread that acquired it, since libtest names
 /// threads by test.
-static OWN: Mutex<BTreeMap<u16, (SocketAddr, Thread)>> = Mutex::new(BTreeMap::new());
+static OWN: Mutex<HashMap<u16, (SocketAddr, Thread), Hash>> = Mutex::new(HashMap::with_hasher(Hash::new()));
+type Hash = BuildHasherDefault<DefaultHasher>;
 
 /// Notes that the current thread holds a port.
 pub(crate) fn register(addr: SocketAddr) {
-    OWN.lock().insert(addr.port(), (addr, std::thread::current()));
+    let thread = std::thread::current();
+    OWN.lock().insert(addr.port(), (addr, thread));
 }
 
 pub(crate) fn unregister(port: u16) {
-    OWN.lock().remove(&port);
+    let removed = OWN.lock().remove(&port);
+    drop(removed); // without the lock
 }
 
 /// Whether this process holds `port`.
@@ -145,7 +149,8 @@ pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, transport:
 
 /// Without the system's help: what this process knows of itself.
 fn own_holders(range: &RangeInclusive<u16>, reason: &io::Error) -> Holders {
-    let ports: Vec<u16> = OWN.lock().range(range.clone()).map(|(port, _)| *port).collect();
+    let mut ports: Vec<u16> = OWN.lock().keys().copied().filter(|port| range.contains(port)).collect();
+    ports.sort_unstable();
     let named = ports.iter().take(NAMED).filter_map(|port| own_holder(*port)).collect();
     Holders { named, more: ports.len().saturating_sub(NAMED), unreadable: Some(reason.to_string()) }
 }

@@ -1,3 +1,4 @@
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeBounds;
 
@@ -66,18 +67,18 @@ pub(super) enum Host {
 }
 
 impl Host {
-    pub(super) fn ips(self) -> Vec<IpAddr> {
-        match self {
-            Self::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            Self::Any => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-            Self::One(ip) => vec![ip],
-        }
+    pub(super) fn ips(self) -> impl Iterator<Item = IpAddr> {
+        let (first, second) = match self {
+            Self::Loopback => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST.into())),
+            Self::Any => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED.into())),
+            Self::One(ip) => (ip, None),
+        };
+        iter::once(first).chain(second)
     }
 
     /// The second family is done without where the machine lacks it.
-    pub(super) fn legs(self, transport: Type) -> Vec<LegSpec> {
-        let leg = |(index, ip)| LegSpec { ip, transport, optional: index > 0 };
-        self.ips().into_iter().enumerate().map(leg).collect()
+    pub(super) fn legs(self, transport: Type) -> impl Iterator<Item = LegSpec> {
+        self.ips().enumerate().map(move |(index, ip)| LegSpec { ip, transport, optional: index > 0 })
     }
 }
 

@@ -47,19 +47,19 @@ impl PortAllocator {
     }
 
     fn bind_claimed(&self, port: u16) -> Result<Vec<Leg>> {
-        let specs = self.config.host.legs(Type::STREAM);
-        let bound = Unbound::new(&specs).bind(port);
+        let specs = || self.config.host.legs(Type::STREAM);
+        let bound = Unbound::new(specs()).bind(port);
         let busy = bound.as_ref().is_err_and(imp::is_busy);
         self.recorder.searched(1, busy.into());
         if busy {
-            let legs = bind_over_closed_connections(port, &mut Unbound::with_reuse(&specs))?;
+            let legs = bind_over_closed_connections(port, &mut Unbound::with_reuse(specs()))?;
             return legs.ok_or_else(|| self.in_use(port));
         }
         bound.map_err(|e| bind_refusal(Some(port), "bind", e))
     }
 
     fn in_use(&self, port: u16) -> Error {
-        holder::in_use(&self.config.host.ips(), port, Type::STREAM)
+        holder::in_use(&self.ips(), port, Type::STREAM)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use smallvec::SmallVec;
 use socket2::Type;
 
 use super::PortAllocator;
@@ -65,6 +66,9 @@ impl Miss {
 /// A number that is claimed, and its sockets.
 type Bound = (Claim, Vec<Leg>);
 
+/// Consecutive ones: in most cases one alone.
+type Run = SmallVec<[Bound; 1]>;
+
 /// What a search has done so far.
 #[derive(Default)]
 struct Tally {
@@ -75,14 +79,13 @@ struct Tally {
 impl PortAllocator {
     /// Searches once for a port.
     pub(super) fn take(&self) -> Result<HeldPort, Miss> {
-        let mut ports = self.take_run(1)?;
-        Ok(ports.pop().expect("as many as were asked for"))
+        Ok(self.take_run(1)?.next().expect("as many as were asked for"))
     }
 
     /// Searches once for ports on `count` consecutive numbers.
-    pub(super) fn take_run(&self, count: usize) -> Result<Vec<HeldPort>, Miss> {
+    pub(super) fn take_run(&self, count: usize) -> Result<impl Iterator<Item = HeldPort>, Miss> {
         let started = Instant::now();
-        let mut unbound = Unbound::new(&self.config.host.legs(Type::STREAM));
+        let mut unbound = Unbound::new(self.config.host.legs(Type::STREAM));
         let mut tally = Tally::default();
         let found = match self.pool()? {
             Pool::Range { numbers, cursor } => self.search(numbers, cursor, count, &mut unbound, &mut tally),
@@ -91,13 +94,13 @@ impl PortAllocator {
         self.recorder.searched(tally.attempts, tally.conflicts);
         let run = found?;
         let took = started.elapsed();
-        let hold = |(claim, legs): Bound| {
+        let hold = move |(claim, legs): Bound| {
             let port = claim.number();
             self.recorder.acquired(port, tally.attempts, took);
             PortEvent::Acquired { port, attempts: tally.attempts, took }.emit();
             self.held(claim, legs)
         };
-        Ok(run.into_iter().map(hold).collect())
+        Ok(run.into_iter().map(hold))
     }
 
     /// Each number is tried once: where one is in use, the run begins anew behind it.
@@ -108,11 +111,11 @@ impl PortAllocator {
         count: usize,
         unbound: &mut Unbound,
         tally: &mut Tally,
-    ) -> Result<Vec<Bound>, Miss> {
+    ) -> Result<Run, Miss> {
         // A run may begin before the place where the walk does: it goes on behind its own start.
         let round = numbers.len() + count - 1;
         let limit = self.config.attempts.unwrap_or(round).min(round);
-        let mut run = Vec::with_capacity(count);
+        let mut run = Run::with_capacity(count);
         for place in cursor.walk(numbers.len(), limit) {
             let number = numbers.nth(place.index);
             if run.last().is_some_and(|(last, _): &Bound| last.number().wrapping_add(1) != number) {
@@ -131,7 +134,7 @@ impl PortAllocator {
         Err(Miss::Exhausted { tried: limit.min(numbers.len()), count })
     }
 
-    fn ask_kernel(&self, count: usize, unbound: &mut Unbound, tally: &mut Tally) -> Result<Vec<Bound>, Miss> {
+    fn ask_kernel(&self, count: usize, unbound: &mut Unbound, tally: &mut Tally) -> Result<Run, Miss> {
         let limit = self.config.attempts.unwrap_or(KERNEL_ATTEMPTS);
         for _ in 0..limit {
             tally.attempts += 1;
@@ -161,8 +164,8 @@ impl PortAllocator {
         count: usize,
         unbound: &mut Unbound,
         tally: &mut Tally,
-    ) -> Result<Option<Vec<Bound>>, Miss> {
-        let mut run = vec![first];
+    ) -> Result<Option<Run>, Miss> {
+        let mut run = Run::from_iter([first]);
         while let Some((last, _)) = run.last().filter(|_| run.len() < count) {
             let next = last.number().checked_add(1).filter(|next| self.config.allows(*next));
             let claim = next.and_then(Claim::take);
@@ -207,7 +210,7 @@ impl PortAllocator {
             Miss::Exhausted { tried, count } => {
                 let range = self.pool.get().map_or(1..=u16::MAX, Pool::bounds);
                 PortEvent::Exhausted { range: &range, tried }.emit();
-                let holders = Box::new(holder::holders_in(&self.config.host.ips(), &range, Type::STREAM));
+                let holders = Box::new(holder::holders_in(&self.ips(), &range, Type::STREAM));
                 Error::RangeExhausted { range, tried, count, holders }
             }
             Miss::Refused { port, action, error } => bind_refusal(port, action, error),

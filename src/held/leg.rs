@@ -1,6 +1,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use smallvec::SmallVec;
 use socket2::{Socket, Type};
 
 use crate::imp;
@@ -61,17 +62,17 @@ pub(super) fn bind_with_reuse(addr: SocketAddr, transport: Type) -> io::Result<S
 /// call and no new socket.
 #[derive(Debug)]
 pub(crate) struct Unbound {
-    legs: Vec<(LegSpec, Option<Socket>)>,
+    legs: SmallVec<[(LegSpec, Option<Socket>); 2]>,
     reuse: bool,
 }
 
 impl Unbound {
-    pub(crate) fn new(specs: &[LegSpec]) -> Self {
-        Self { legs: specs.iter().map(|spec| (*spec, None)).collect(), reuse: false }
+    pub(crate) fn new(specs: impl Iterator<Item = LegSpec>) -> Self {
+        Self { legs: specs.map(|spec| (spec, None)).collect(), reuse: false }
     }
 
     /// For binding over what closed connections left on the number.
-    pub(crate) fn with_reuse(specs: &[LegSpec]) -> Self {
+    pub(crate) fn with_reuse(specs: impl Iterator<Item = LegSpec>) -> Self {
         Self { reuse: true, ..Self::new(specs) }
     }
 
@@ -79,7 +80,7 @@ impl Unbound {
     /// others follow it.
     pub(crate) fn bind(&mut self, mut port: u16) -> io::Result<Vec<Leg>> {
         let mut bound = Vec::with_capacity(self.legs.len());
-        let mut missing = Vec::new();
+        let mut missing = SmallVec::<[usize; 2]>::new();
         for (index, (spec, spare)) in self.legs.iter_mut().enumerate() {
             match bind(*spec, spare, port, self.reuse) {
                 Ok(leg) => {

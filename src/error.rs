@@ -105,11 +105,15 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
 
-    /// A stranger listens on a number that was lent to somebody else.
+    /// Another listens on a number that was lent.
     #[non_exhaustive]
     #[error(
-        "port {port} was taken by a stranger while it was lent: {holder}\n\
-         next: start again on another number, or keep that program off the range"
+        "port {port} was taken by another while it was lent: {holder}\nnext: {}",
+        if holder.is_this_process() {
+            "give what listens there a port of its own"
+        } else {
+            "start again on another number, or keep that program off the range"
+        }
     )]
     Stolen {
         /// The number.

@@ -10,7 +10,7 @@ mod registration;
 pub use listener::{HandOverError, HeldListener};
 
 #[cfg(feature = "tokio")]
-pub(crate) use borrower::Pauses;
+pub(crate) use borrower::{PERHAPS, Pauses, emit_borrowed};
 pub(crate) use fork::ForkGrace;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 #[cfg(feature = "macros")]
@@ -125,7 +125,7 @@ impl HeldPort {
     ///
     /// Call it once more when a server has died that had set SO_REUSEPORT and listened on `[::]` for both
     /// families: only then can the kernel's memory of that option be wiped, which lets other processes of the
-    /// same user in. For every other server this is done here.
+    /// same user in that set it too, also while the server lives. For every other server this is done here.
     ///
     /// Where the system cannot lend, the legs that the server has left free are held again; the others remain
     /// its own, and the port [`is_lent`](Self::is_lent) until a `reclaim` after its end.

@@ -56,22 +56,26 @@ fn test_of(thread: &Thread) -> Option<String> {
     nextest.or_else(|| thread.name().filter(|name| *name != "main").map(str::to_owned))
 }
 
-/// Who listens where a socket at one of `addrs` would be reached. A stranger first, one of ours last: one
-/// of the others is too many.
+/// Who listens where a socket at one of `addrs` would be reached. A stranger first, those of ours last: one of the
+/// others is too many.
 ///
 /// # Errors
 /// If this system does not tell.
-pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Option<Holder>> {
-    let Some(first) = addrs.first() else { return Ok(None) };
-    let mut sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
-    sockets.retain(|socket| addrs.iter().any(|addr| in_the_way(addr.ip(), socket)));
-    let mut listeners = name(sockets, IDENTITY_BUDGET).named;
+pub(crate) fn listeners_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<Holder>> {
+    let mut listeners = name(listening_at(addrs, transport)?, IDENTITY_BUDGET).named;
     listeners.sort_by_key(|listener| match listener.identity {
         Identity::Stranger => 0,
         Identity::Unknown => 1,
         Identity::Ours => 2,
     });
-    Ok(listeners.into_iter().next())
+    Ok(listeners)
+}
+
+fn listening_at(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<PortSocket>> {
+    let Some(first) = addrs.first() else { return Ok(Vec::new()) };
+    let mut sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
+    sockets.retain(|socket| addrs.iter().any(|addr| in_the_way(addr.ip(), socket)));
+    Ok(sockets)
 }
 
 /// How many connections to listeners at these addresses nobody has accepted yet.
@@ -80,16 +84,23 @@ pub(crate) fn listener_on(addrs: &[SocketAddr], transport: Type) -> io::Result<O
 /// If this system does not tell.
 #[cfg(feature = "tokio")]
 pub(crate) fn queued_at(addrs: &[SocketAddr], transport: Type) -> io::Result<u32> {
-    let Some(first) = addrs.first() else { return Ok(0) };
-    let sockets = imp::sockets(Query::ListenersOn(first.port()), transport)?;
-    let ours = sockets.iter().filter(|socket| addrs.iter().any(|addr| in_the_way(addr.ip(), socket)));
-    Ok(ours.map(|socket| socket.queued).sum())
+    Ok(listening_at(addrs, transport)?.iter().map(|socket| socket.queued).sum())
 }
 
-/// Whether a process is `ancestor` or one that it has started.
+/// Whether a listener belongs to a child of this process, or to what the child has started. `None` if its process
+/// has just ended.
 #[cfg(feature = "tokio")]
-pub(crate) fn descends_from(pid: u32, ancestor: u32) -> bool {
-    imp::lineage(pid).iter().any(|process| process.pid == ancestor)
+pub(crate) fn belongs_to(listener: &Holder, child: u32) -> Option<bool> {
+    match (listener.pid, listener.uid) {
+        (Some(pid), _) => {
+            let lineage = imp::lineage(pid);
+            (!lineage.is_empty()).then(|| lineage.iter().any(|process| process.pid == child))
+        }
+        // Another user's process, which cannot be seen: the child may have become that user.
+        (None, Some(uid)) => Some(imp::users_of(child).contains(&uid)),
+        // This system does not tell.
+        (None, None) => Some(true),
+    }
 }
 
 /// Whether a socket and one of ours on `ip` are in each other's way on one number. Our own on `::` are for IPv6 alone.

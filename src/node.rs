@@ -17,9 +17,8 @@ use crate::held::HeldPort;
 use child::ChildNode;
 use serve::Server;
 
-/// A server of a test, in this process or as a child, with the ports that it serves on. All of it ends when this
-/// value is dropped: the task is cancelled, or the child is killed with what it has started, and reaped; then the
-/// ports are given back.
+/// A server of a test, in this process or as a child, with the ports that it serves on. It ends when this value is
+/// dropped: the task is cancelled, or the child killed and reaped; then the ports are given back.
 ///
 /// A child, told its number:
 ///
@@ -84,17 +83,22 @@ use serve::Server;
 ///
 /// # Who can take its ports
 ///
-/// Nobody while it serves, nor before it is started. A child is lent its ports from its start until it is ready: who
-/// asks for one of these very numbers with SO_REUSEADDR in that time may get it, and is then reported as
-/// [`Error::Stolen`](crate::Error::Stolen), with the process's name: a test never talks to it.
+/// Nobody before it is started, nor while it serves. A child is lent its ports from its start until it is ready: who
+/// asks for one of these very numbers with SO_REUSEADDR in that time may get it. Before the test gets the node, its
+/// ports are closed again, and then every listener on them has to be the child's or of something that it has started;
+/// any other is [`Error::Stolen`](crate::Error::Stolen), with its process's name. So a test never talks to it.
 ///
-/// Where the system cannot lend (see [`HeldPort::lend`]), a server has its port's first leg in the hold's place: when
-/// it ends, the number is free.
+/// The exception is a server that sets SO_REUSEPORT and listens on `[::]` for both families: see
+/// [`HeldPort::reclaim`]. Where the system cannot lend (see [`HeldPort::lend`]), nobody tells who listens, so that it
+/// is not checked; and a server has its port's first leg in the hold's place: when it ends, the number is free.
 ///
-/// # Killed tests
+/// # Its end
 ///
-/// On Linux a child dies with its test, also if that is killed (`kill -9`, a timeout of nextest's, Ctrl-C). What the
-/// child itself has started lives on in that case.
+/// A child is killed with its process group, and reaped. What has left the group (`setsid`, a daemon) lives on. A
+/// server in this process ends when its runtime runs next; tasks that it has spawned are its own.
+///
+/// On Linux a child dies with its test also if that is killed (`kill -9`, a timeout of nextest's, Ctrl-C); but not
+/// what the child itself has started, nor a child that has changed its user (`su`, `sudo`, a set-uid program).
 #[derive(Debug)]
 #[must_use = "the node ends as soon as this value is dropped"]
 pub struct TestNode {
@@ -165,7 +169,13 @@ impl TestNode {
         &self.held[self.ports.index_of(name)]
     }
 
-    /// The child's process id, while it is a child.
+    /// All its held ports, in the order in which they were asked for.
+    #[must_use]
+    pub fn held_ports(&self) -> &[HeldPort] {
+        &self.held
+    }
+
+    /// The process id of a node that is a child.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match &self.running {

@@ -1,5 +1,8 @@
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::Type;
 
 use super::HeldPort;
 use crate::error::{Error, Result};
@@ -12,6 +15,10 @@ use crate::imp;
 /// so the first pause is short; the last one bounds what the looking adds to a server's start.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why nobody listens, for errors.
+pub(crate) const PERHAPS: &str =
+    "it may have failed to start, listen elsewhere, or bind without SO_REUSEADDR";
 
 /// A listener that answers takes far less.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -29,34 +36,34 @@ impl HeldPort {
         self.find_borrower().ok().flatten()
     }
 
-    /// Who listens, unless it is a stranger.
-    pub(crate) fn find_own_borrower(&self) -> Result<Option<Borrower>> {
-        let Some(borrower) = self.find_borrower()? else { return Ok(None) };
-        let port = self.port();
-        if borrower.identity == Identity::Stranger {
-            return Err(Error::Stolen { port, holder: Box::new(borrower) });
-        }
-        PortEvent::Borrowed { port, pid: borrower.pid, program: borrower.program.as_deref() }.emit();
-        Ok(Some(borrower))
-    }
-
-    /// Connections that the borrower has not accepted yet; `None` where the system does not tell.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn queued(&self) -> Option<u32> {
-        holder::queued_at(&self.addrs(), self.hold.lock().transport()).ok()
-    }
-
     fn find_borrower(&self) -> Result<Option<Borrower>> {
+        Ok(self.listeners()?.into_iter().next())
+    }
+
+    /// Everyone who listens; a stranger first, one of ours last.
+    pub(crate) fn listeners(&self) -> Result<Vec<Borrower>> {
+        let found = self.ask(holder::listeners_on)?;
+        // Where nobody tells, a connection has to.
+        Ok(found.unwrap_or_else(|| self.addrs().iter().find_map(probe).into_iter().collect()))
+    }
+
+    /// Connections that those who listen have not accepted yet; `None` where the system does not tell.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn queued(&self) -> Result<Option<u32>> {
+        self.ask(holder::queued_at)
+    }
+
+    /// Asks about the legs, without their lock. `None` where the system does not tell.
+    fn ask<T>(&self, question: fn(&[SocketAddr], Type) -> io::Result<T>) -> Result<Option<T>> {
         let (addrs, transport) = {
             let hold = self.hold.lock();
             (hold.addrs(), hold.transport())
         };
-        match holder::listener_on(&addrs, transport) {
+        match question(&addrs, transport) {
             Err(e) if imp::is_out_of_files(&e) => {
                 Err(holder::refusal(self.port(), "find out who listens on", e))
             }
-            // Nobody tells, so a connection has to.
-            found => Ok(found.unwrap_or_else(|_| addrs.iter().find_map(probe))),
+            told => Ok(told.ok()),
         }
     }
 
@@ -154,7 +161,11 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Result<Look> {
         let port = self.port.port();
-        if let Some(borrower) = self.port.find_own_borrower()? {
+        if let Some(borrower) = self.port.find_borrower()? {
+            if borrower.identity == Identity::Stranger {
+                return Err(Error::Stolen { port, holder: Box::new(borrower) });
+            }
+            emit_borrowed(port, &borrower);
             return Ok(Look::Found(Box::new(borrower)));
         }
         let waited = self.started.elapsed();
@@ -169,12 +180,17 @@ impl<'a> Watch<'a> {
             return Err(not_ready(
                 port,
                 waited,
-                "next: read the server's output: it may have failed to start, listen elsewhere, or bind without \
-                 SO_REUSEADDR (then release the port just before it starts)",
+                &format!(
+                    "next: read the server's output: {PERHAPS} (then release the port just before it starts)"
+                ),
             ));
         };
         Ok(Look::Pause(self.pauses.next().min(left)))
     }
+}
+
+pub(crate) fn emit_borrowed(port: u16, borrower: &Borrower) {
+    PortEvent::Borrowed { port, pid: borrower.pid, program: borrower.program.as_deref() }.emit();
 }
 
 fn not_ready(port: u16, waited: Duration, next: &str) -> Error {

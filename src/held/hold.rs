@@ -213,7 +213,7 @@ fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
     if !imp::is_busy(&error) {
         return Some(holder::refusal(port, "take back", error));
     }
-    let listener = holder::listener_on(&[leg.addr], leg.transport).ok().flatten()?;
+    let listener = holder::listeners_on(&[leg.addr], leg.transport).ok()?.into_iter().next()?;
     let stolen = listener.identity == Identity::Stranger;
     stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
 }

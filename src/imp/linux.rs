@@ -9,6 +9,8 @@ mod sock_diag;
 
 pub(crate) use activation::spawn_with_listener;
 pub(crate) use lending::can_lend;
+#[cfg(feature = "tokio")]
+pub(crate) use proc::users_of;
 pub(crate) use proc::{find_owners, inode_of, lineage};
 #[cfg(feature = "tokio")]
 pub(crate) use process::{bind_to_parent, has_ended, kill_group};

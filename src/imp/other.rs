@@ -79,6 +79,11 @@ pub(crate) fn spawn_with_listener(_command: Command, _listener: Socket, _name: &
     Err(unsupported("socket activation is made for Linux alone: lend the port and start the child by number"))
 }
 
+#[cfg(feature = "tokio")]
+pub(crate) fn users_of(_pid: u32) -> Vec<u32> {
+    Vec::new()
+}
+
 /// Nothing here ends a child with its parent.
 #[cfg(feature = "tokio")]
 pub(crate) fn bind_to_parent(_command: &mut Command) {}

@@ -102,9 +102,9 @@ impl TestNodeBuilder {
     /// A child process that is told the numbers of its ports: by arguments, the environment, a file, as it likes.
     ///
     /// It is ready when it listens on all of the node's ports and accepts a connection on each, which is closed
-    /// again without a word. It has to bind with SO_REUSEADDR, as nearly every server does, and to stay in the
-    /// foreground. Its stdin is empty; what it prints is passed on line by line with the node's name, where the test
-    /// harness shows it if the test fails.
+    /// again without a word. From then on it can bind nothing more on its ports. It has to bind with SO_REUSEADDR, as
+    /// nearly every server does, and to stay in the foreground. Its stdin is empty; what it prints is passed on line by
+    /// line with the node's name, where the test harness shows it if the test fails.
     pub fn command(self, command: impl FnMut(&NodePorts) -> Command + Send + 'static) -> Self {
         self.kind(Kind::Command(Box::new(command)))
     }
@@ -180,7 +180,7 @@ impl IntoFuture for TestNodeBuilder {
     /// the ports; else as [`PortAllocator::acquire_many`] and [`HeldPort::listen`](crate::HeldPort::listen).
     ///
     /// # Panics
-    /// Outside a tokio runtime with its I/O and timer enabled.
+    /// Outside a tokio runtime with its I/O and timer enabled. (If the timer's clock is paused, waiting moves it.)
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.start())
     }

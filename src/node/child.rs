@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::NodePorts;
 use super::output::{Output, Reader};
 use super::readiness::Readiness;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::held::HeldPort;
+use crate::holder;
+use crate::imp;
 use crate::owner::ProcessGuard;
 
 /// What makes the command for each start.
@@ -22,22 +24,17 @@ pub(super) struct ChildNode {
 }
 
 impl ChildNode {
-    /// Starts it over the lent holds, waits until it serves on all of them, and closes them behind it.
+    /// Starts it over the lent holds, and waits until it serves on all of them.
     pub(super) async fn start(
         node: &str,
         command: Command,
         held: &[HeldPort],
         within: Duration,
     ) -> Result<Self> {
-        let readiness = Readiness::new(node, within);
+        let readiness = Readiness::new(node, held, within);
         held.iter().try_for_each(HeldPort::lend)?;
-        let mut child = Self::spawn(node, command).map_err(|e| {
-            readiness.not_ready(format!(
-                "it could not be started: {e}\nnext: install the program, or give its path"
-            ))
-        })?;
-        readiness.wait(&mut child, held).await?;
-        held.iter().try_for_each(HeldPort::reclaim)?;
+        let mut child = Self::spawn(node, command).map_err(|e| refused(&readiness, e))?;
+        readiness.wait(&mut child).await?;
         Ok(child)
     }
 
@@ -57,19 +54,33 @@ impl ChildNode {
         self.reader.output()
     }
 
-    /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
-        // Where it cannot be told, the wait goes on until its time is over.
-        self.process.has_ended().ok().filter(|ended| *ended)?;
-        self.end()
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        // Where it cannot be told, somebody else has reaped it.
+        self.process.has_ended().unwrap_or(true)
     }
 
-    /// Ends it with all that it has started, and reads the rest of what it has printed.
-    fn end(&mut self) -> Option<ExitStatus> {
+    /// Ends it with all that it has started, and reads the rest of what it has printed. Tells how it ended.
+    pub(super) fn end(&mut self) -> Option<ExitStatus> {
         let status = self.process.kill().ok();
         self.reader.finish();
         status
     }
+}
+
+/// The error for a program that cannot be started.
+fn refused(readiness: &Readiness<'_>, error: io::Error) -> Error {
+    if imp::is_out_of_files(&error) {
+        return holder::refusal(None, "start a child", error);
+    }
+    let next = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "\nnext: install the program, or give its path; its working directory must exist"
+        }
+        io::ErrorKind::PermissionDenied => "\nnext: make the program's file executable for this user",
+        _ => "",
+    };
+    readiness.not_ready(format!("it could not be started: {error}{next}"))
 }
 
 impl Drop for ChildNode {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
+use std::panic::catch_unwind;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{fmt, io, thread};
@@ -48,7 +49,7 @@ impl fmt::Display for Output {
 pub(super) struct Reader {
     output: Output,
     /// Closed when the thread has ended.
-    reading: mpsc::Receiver<()>,
+    reading: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Reader {
@@ -61,7 +62,7 @@ impl Reader {
             read(&node, pipe, &kept);
             drop(ends);
         })?;
-        Ok(Self { output, reading })
+        Ok(Self { output, reading: Mutex::new(reading) })
     }
 
     pub(super) fn output(&self) -> &Output {
@@ -71,18 +72,24 @@ impl Reader {
     /// Waits until all is read that a child has printed which has ended.
     pub(super) fn finish(&self) {
         // Nothing is ever sent: it waits for the end.
-        let _ = self.reading.recv_timeout(FINISH);
+        let _ = self.reading.lock().recv_timeout(FINISH);
     }
 }
 
 fn read(node: &str, pipe: impl Read, output: &Output) {
-    let (mut pipe, mut bytes) = (BufReader::new(pipe), Vec::new());
+    let (mut pipe, mut bytes, mut prints) = (BufReader::new(pipe), Vec::new(), true);
     // A line without an end, as of a binary, comes in pieces.
     while matches!(pipe.by_ref().take(LONGEST).read_until(b'\n', &mut bytes), Ok(read) if read > 0) {
         let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
-        // This macro alone prints to what the test harness captures.
-        eprintln!("[{node}] {line}");
+        // Where stderr is gone the child goes on all the same.
+        prints = prints && print(&format!("[{node}] {line}\n"));
         output.push(line);
         bytes.clear();
     }
+}
+
+/// Prints in one piece to what the test harness captures, which this macro alone does. It panics if there is no
+/// stderr.
+fn print(text: &str) -> bool {
+    catch_unwind(|| eprint!("{text}")).is_ok()
 }

@@ -1,81 +1,114 @@
 //! When a child is ready: it serves on every port of its node, and it is the child that does.
 
 use std::net::SocketAddr;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
 use super::child::ChildNode;
 use crate::error::{Error, Result};
-use crate::held::{HeldPort, Pauses};
+use crate::held::{HeldPort, PERHAPS, Pauses, emit_borrowed};
 use crate::holder;
-use crate::identity::Identity;
+use crate::identity::{Borrower, Identity};
+
+/// Looks that must find the queue empty: the kernel may tell of a connection here before it puts it into the queue
+/// there.
+const LOOKS: u32 = 2;
 
 /// The wait for a child.
 pub(super) struct Readiness<'a> {
     node: &'a str,
+    held: &'a [HeldPort],
     started: Instant,
     within: Duration,
 }
 
 impl<'a> Readiness<'a> {
-    pub(super) fn new(node: &'a str, within: Duration) -> Self {
-        Self { node, started: Instant::now(), within }
+    pub(super) fn new(node: &'a str, held: &'a [HeldPort], within: Duration) -> Self {
+        Self { node, held, started: Instant::now(), within }
     }
 
-    pub(super) async fn wait(&self, child: &mut ChildNode, held: &[HeldPort]) -> Result<()> {
-        for port in held {
-            let number = port.port();
-            self.until(child, &format!("nobody listens on port {number}"), |child| is_its_own(port, child))
-                .await?;
-        }
-        for port in held {
-            self.accepts(child, port).await?;
-        }
-        Ok(())
-    }
-
-    /// A server that listens may be about to listen on a second address, and must not be closed out from it. One
-    /// that accepts a connection has come to its loop.
-    async fn accepts(&self, child: &mut ChildNode, port: &HeldPort) -> Result<()> {
-        if port.queued().is_none() {
-            return Ok(()); // this system does not tell
-        }
-        let addrs = port.addrs();
-        let connected = tokio::time::timeout(self.left(), TcpStream::connect(addrs.as_slice())).await;
-        let _connection = connected
-            .unwrap_or_else(|late| Err(late.into()))
-            .map_err(|e| self.failed(child, &format!("a connection to {} failed: {e}", of(&addrs))))?;
-        let reason = format!("it listens on {}, and accepts no connection", of(&addrs));
-        // Twice: the kernel may tell of a connection here before it puts it into the queue there.
-        let mut looks = 0;
-        let is_accepted = |_: &ChildNode| {
-            looks = if port.queued().unwrap_or(0) == 0 { looks + 1 } else { 0 };
-            Ok(looks == 2)
-        };
-        self.until(child, &reason, is_accepted).await
-    }
-
-    /// Looks until it is so, or the child has ended, or the time is over.
-    async fn until(
-        &self,
-        child: &mut ChildNode,
-        otherwise: &str,
-        mut is_so: impl FnMut(&ChildNode) -> Result<bool>,
-    ) -> Result<()> {
-        let mut pauses = Pauses::new();
+    /// Waits for the child on all ports, which are lent, and closes them behind it.
+    pub(super) async fn wait(&self, child: &mut ChildNode) -> Result<()> {
         loop {
-            if let Some(status) = child.ended() {
-                return Err(self.failed(child, &format!("it ended, {status}, and {otherwise}")));
+            for port in self.held {
+                self.wait_on(port, child).await?;
             }
-            if is_so(child)? {
+            self.held.iter().try_for_each(HeldPort::reclaim)?;
+            // Nobody can come from here on: who listens now is whom the test will talk to.
+            if self.is_so_on_all(child)? {
                 return Ok(());
             }
+            self.held.iter().try_for_each(HeldPort::lend)?;
+        }
+    }
+
+    async fn wait_on(&self, port: &HeldPort, child: &mut ChildNode) -> Result<()> {
+        let (mut probe, mut pauses) = (Probe::new(port), Pauses::new());
+        loop {
+            self.check_alive(child)?;
+            let looked = probe.look(child, self.left()).await;
+            if looked.is_err() {
+                // A daemon is a stranger as soon as the child has ended.
+                self.check_alive(child)?;
+            }
+            let Some(missing) = looked? else { return Ok(()) };
             if self.left().is_zero() {
-                return Err(self.failed(child, otherwise));
+                return Err(self.failed(child, &format!("{missing}\nnext: look at its output: {PERHAPS}")));
             }
             tokio::time::sleep(pauses.next().min(self.left())).await;
         }
+    }
+
+    /// Whether the child listens on all ports, and tells of it.
+    fn is_so_on_all(&self, child: &mut ChildNode) -> Result<bool> {
+        self.check_alive(child)?;
+        let listeners = self.held.iter().map(|port| Ok((port.port(), own_listener(port, child)?)));
+        let listeners = listeners.collect::<Result<Vec<_>>>()?;
+        let all = listeners.iter().all(|(_, listener)| listener.is_some());
+        for (port, listener) in listeners.iter().filter(|_| all) {
+            if let Some(listener) = listener {
+                emit_borrowed(*port, listener);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A child that has ended will not get ready.
+    fn check_alive(&self, child: &mut ChildNode) -> Result<()> {
+        if !child.has_ended() {
+            return Ok(());
+        }
+        // Perhaps since somebody else has its number; or it runs on as a daemon.
+        let others = self.held.iter().map(|port| Ok((port.port(), port.listeners()?)));
+        let others = others.collect::<Result<Vec<_>>>();
+        let status = child.end();
+        for (port, listeners) in others? {
+            if let Some(listener) = listeners.into_iter().next() {
+                return Err(self.replaced(child, status, port, listener));
+            }
+        }
+        Err(self.failed(child, &format!("it ended before it was ready, {}", told(status))))
+    }
+
+    /// The child has ended, and somebody listens.
+    fn replaced(
+        &self,
+        child: &ChildNode,
+        status: Option<ExitStatus>,
+        port: u16,
+        listener: Borrower,
+    ) -> Error {
+        if listener.identity == Identity::Unknown && listener.pid.is_some() {
+            let reason = format!(
+                "it ended, {}, and {listener}, which is no child of it any more\n\
+                 next: keep the program in the foreground, and end that one",
+                told(status)
+            );
+            return self.failed(child, &reason);
+        }
+        Error::Stolen { port, holder: Box::new(listener) }
     }
 
     fn left(&self) -> Duration {
@@ -92,18 +125,63 @@ impl<'a> Readiness<'a> {
     }
 }
 
-fn of(addrs: &[SocketAddr]) -> String {
-    addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" or ")
+fn told(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "and nobody can tell how".to_owned(), |status| status.to_string())
 }
 
-/// Whether the child listens on its port, or something that it has started.
-fn is_its_own(port: &HeldPort, child: &ChildNode) -> Result<bool> {
-    let Some(borrower) = port.find_own_borrower()? else { return Ok(false) };
-    let of_this_process = borrower.identity == Identity::Ours;
-    match borrower.pid {
-        Some(pid) if of_this_process && !holder::descends_from(pid, child.id()) => {
-            Err(Error::Stolen { port: port.port(), holder: Box::new(borrower) })
-        }
-        _ => Ok(true),
+/// Whether the child has come to its loop on a port: it listens there, and has accepted a connection. One that
+/// merely listens may be about to listen on a second address, and must not be closed out from it.
+struct Probe<'a> {
+    port: &'a HeldPort,
+    connection: Option<TcpStream>,
+    /// Looks in a row that found no connection waiting.
+    idle: u32,
+}
+
+impl<'a> Probe<'a> {
+    fn new(port: &'a HeldPort) -> Self {
+        Self { port, connection: None, idle: 0 }
     }
+
+    /// What is missing.
+    async fn look(&mut self, child: &ChildNode, left: Duration) -> Result<Option<String>> {
+        let (number, addr) = (self.port.port(), self.port.addr());
+        let Some(listener) = own_listener(self.port, child)? else {
+            // Perhaps it has only looked whether the number is free, and will come back.
+            *self = Self::new(self.port);
+            return Ok(Some(format!("nobody listens on port {number}")));
+        };
+        if self.connection.is_none() {
+            match connect(addr, left).await {
+                Ok(connection) => self.connection = Some(connection),
+                Err(e) => {
+                    return Ok(Some(format!("it listens on {}, and not on {addr}: {e}", listener.address)));
+                }
+            }
+        }
+        match self.port.queued()? {
+            Some(waiting) if waiting > 0 => self.idle = 0,
+            // None: this system does not tell.
+            _ => self.idle += 1,
+        }
+        let missing = || format!("it listens on {}, and accepts no connection", listener.address);
+        Ok((self.idle < LOOKS).then(missing))
+    }
+}
+
+async fn connect(addr: SocketAddr, left: Duration) -> std::io::Result<TcpStream> {
+    tokio::time::timeout(left, TcpStream::connect(addr)).await.unwrap_or_else(|late| Err(late.into()))
+}
+
+/// The child's listener on its port, or that of something that it has started. Nobody else's may be there.
+fn own_listener(port: &HeldPort, child: &ChildNode) -> Result<Option<Borrower>> {
+    let mut own = None;
+    for listener in port.listeners()? {
+        match holder::belongs_to(&listener, child.id()) {
+            Some(true) => own = Some(listener),
+            Some(false) => return Err(Error::Stolen { port: port.port(), holder: Box::new(listener) }),
+            None => return Ok(None),
+        }
+    }
+    Ok(own)
 }

@@ -87,6 +87,7 @@ async fn with_no_server_it_holds_its_ports() {
     }
     let http = node.held("http").listen().unwrap();
     assert_eq!(http.local_addr().unwrap(), node.addr_of("http"));
+    assert_eq!(node.held_ports()[1].port(), node.port("raft"));
     assert_eq!(node.ports().addrs().len(), 2);
 }
 
@@ -111,6 +112,13 @@ async fn settings_without_meaning_are_refused() {
     refused(builder().with_port("a"), "the same name").await;
     refused(builder().with_port("b").serve(greet), "use `serve_all`").await;
     refused(builder().serve(greet).serve(greet), "one of `serve`").await;
+}
+
+#[test]
+fn a_node_can_be_shared() {
+    fn check<T: Send + Sync>() {}
+    check::<TestNode>();
+    check::<heldport::NodePorts>();
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn thief(victim: &str, ip: IpAddr) -> Outcome {
     victim.tell("look")?;
     let said = victim.answer()?;
     let expected = format!(
-        "port {port} was taken by a stranger while it was lent: pid {} ({}), listening on {loot}",
+        "port {port} was taken by another while it was lent: pid {} ({}), listening on {loot}",
         thief.pid(),
         program()
     );

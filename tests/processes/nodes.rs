@@ -1,7 +1,8 @@
 //! `TestNode`s that are children: ready when they serve, theirs alone, and gone with their node.
 
+use std::fs;
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,6 +16,7 @@ use libtest_mimic::Trial;
 use crate::servers::{http, nginx, ping, redis};
 use crate::support::{
     PATIENCE, REUSE, REUSE_PORT, V4, V6, assert_nobody_else_can_bind, in_a_moment, listen, wait_until,
+    wait_until_refused,
 };
 use crate::worker::{Worker, role};
 use crate::{Outcome, roles, test, test_that_needs};
@@ -31,6 +33,15 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("node_that_never_listens_fails_in_time", || run(never_listens)),
         test("node_that_never_accepts_fails_in_time", || run(never_accepts)),
         test("node_whose_port_is_stolen_names_the_thief", || run(stolen)),
+        test("node_that_is_refused_since_a_thief_was_faster_names_the_thief", || run(faster_thief)),
+        test("node_with_a_thief_on_another_leg_is_no_node", || run(thief_on_another_leg)),
+        test("node_may_look_first_whether_its_number_is_free", || run(checks_first)),
+        test("node_whose_second_port_comes_late_is_waited_for", || run(late_second_port)),
+        test("node_that_ignores_one_of_its_ports_fails_in_time", || run(ignores_one)),
+        test("node_that_serves_once_is_no_node", || run(serves_once)),
+        test("node_that_listens_elsewhere_is_told_where", || run(elsewhere)),
+        test("node_has_nothing_on_its_stdin", || run(stdin)),
+        test_that_needs("redis-server", "node_that_becomes_a_daemon_is_told_not_to", || run(daemon)),
         test("node_dies_with_what_it_has_started", || run(grandchild)),
         test("node_dies_in_a_panic", || run(panic)),
         test("node_dies_when_its_start_is_cancelled", || run(cancelled)),
@@ -117,7 +128,7 @@ async fn nginx_node() -> Outcome {
     http(node.addr())?;
     let children = format!("/proc/{0}/task/{0}/children", node.pid().context("a child")?);
     let workers: Vec<u32> =
-        std::fs::read_to_string(children)?.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        fs::read_to_string(children)?.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     ensure!(!workers.is_empty());
     drop(node);
     wait_until("its workers are gone", || !workers.iter().any(|worker| is_alive(*worker)));
@@ -132,7 +143,7 @@ async fn ends_early() -> Outcome {
     let text = error.to_string();
     let Error::NotReady { node, output, .. } = error else { bail!("{error:?}") };
     ensure!(&*node == "api" && text.starts_with("api was not ready after "), "{text}");
-    ensure!(output.starts_with("it ended, exit status: 3, and nobody listens on port "), "{output}");
+    ensure!(output.starts_with("it ended before it was ready, exit status: 3\nits last output"), "{output}");
     ensure!(output.contains("its last output:\n  line 51\n"), "the last 100 lines: {output}");
     ensure!(output.contains("\n  line 149\n") && output.contains("\n  no database, and no end of line"));
     Ok(())
@@ -165,26 +176,122 @@ async fn never_accepts() -> Outcome {
     Ok(())
 }
 
-/// Its number is lent, and another thread of this process takes it: a process of ours, but not the node's.
-async fn stolen() -> Outcome {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thief = thread::spawn(move || -> Result<TcpListener> {
-        let (port, until) = (told.recv()?, Instant::now() + PATIENCE);
-        loop {
-            match listen(V4, port, REUSE_PORT) {
-                Ok(loot) => return Ok(loot),
-                Err(e) => ensure!(Instant::now() < until, "never open: {e}"),
+/// A thread of this process that takes the number of a node as soon as it is lent: a process of ours, but not the
+/// node's. The command waits until it has done so.
+fn robbed(ip: IpAddr, command: impl Fn(&NodePorts) -> Command + Send + 'static) -> TestNodeBuilder {
+    TestNode::builder().with_port("http").with_port("late").command(move |ports| {
+        let addr = SocketAddr::new(ip, ports.port("http"));
+        // It keeps its loot until the test process ends.
+        thread::spawn(move || {
+            let until = Instant::now() + PATIENCE;
+            while Instant::now() < until {
+                if let Ok(loot) = listen(addr.ip(), addr.port(), REUSE_PORT) {
+                    std::mem::forget(loot);
+                    break;
+                }
             }
-        }
-    });
-    let node = TestNode::builder().with_auto_port().command(move |ports| {
-        let _ = tell.send(ports.addr().port());
-        role("hang", &[])
-    });
+        });
+        let command = command(ports);
+        let mut waiting = Command::new("bash");
+        let connect = format!("until (: </dev/tcp/{}/{}) 2>/dev/null; do :; done", addr.ip(), addr.port());
+        waiting.args(["-c", &format!("{connect}; exec \"$0\" \"$@\"")]);
+        waiting.arg(command.get_program()).args(command.get_args());
+        waiting
+    })
+}
+
+async fn names_this_process(node: TestNodeBuilder) -> Outcome {
     let error = error_of(node).await?;
     let Error::Stolen { holder, .. } = &error else { bail!("{error:?}") };
     ensure!((holder.pid, holder.identity) == (Some(std::process::id()), Identity::Ours), "{error}");
-    drop(thief.join().expect("no panic")?);
+    ensure!(error.to_string().contains("next: give what listens there a port of its own"), "{error}");
+    Ok(())
+}
+
+async fn stolen() -> Outcome {
+    names_this_process(robbed(V4, |_| role("hang", &[]))).await
+}
+
+/// The server fails, since it cannot bind: its end is not the cause.
+async fn faster_thief() -> Outcome {
+    names_this_process(robbed(V4, |ports| role("serve", &[&ports.port("http").to_string()]))).await
+}
+
+/// The server has 127.0.0.1, where it is asked first, and is waited for on another port.
+async fn thief_on_another_leg() -> Outcome {
+    names_this_process(robbed(V6, |ports| {
+        role("serve-one-after-the-other", &[&ports.port("http").to_string(), &ports.port("late").to_string()])
+    }))
+    .await
+}
+
+async fn checks_first() -> Outcome {
+    let node = node_in_role("serve-after-a-check").await?;
+    http(node.addr())
+}
+
+fn node_with_two_ports(name: &'static str) -> TestNodeBuilder {
+    TestNode::builder()
+        .with_port("one")
+        .with_port("other")
+        .command(move |ports| role(name, &[&ports.port("one").to_string(), &ports.port("other").to_string()]))
+}
+
+async fn late_second_port() -> Outcome {
+    let node = node_with_two_ports("serve-one-after-the-other").await?;
+    http(node.addr_of("one"))?;
+    http(node.addr_of("other"))
+}
+
+async fn ignores_one() -> Outcome {
+    let node = node_with_two_ports("serve-one-and-ignore-the-other").ready_within(Duration::from_secs(1));
+    let text = error_of(node).await?.to_string();
+    ensure!(text.contains(", and accepts no connection\nnext: "), "{text}");
+    Ok(())
+}
+
+async fn serves_once() -> Outcome {
+    let text = error_of(node_in_role("serve-once")).await?.to_string();
+    ensure!(text.contains("it ended before it was ready, exit status: 0"), "{text}");
+    Ok(())
+}
+
+async fn elsewhere() -> Outcome {
+    let node = node_in_role("serve-on-ipv6").ready_within(Duration::from_secs(1));
+    let text = error_of(node).await?.to_string();
+    ensure!(text.contains("it listens on [::1]:") && text.contains(", and not on 127.0.0.1:"), "{text}");
+    Ok(())
+}
+
+async fn stdin() -> Outcome {
+    node_in_role("serve-after-stdin").await.map(drop).map_err(Into::into)
+}
+
+async fn daemon() -> Outcome {
+    let (tell, told) = std::sync::mpsc::channel();
+    let dir = tempfile::tempdir()?;
+    let pid_file = dir.path().join("pid");
+    let file = pid_file.clone();
+    let node = TestNode::builder().with_auto_port().command(move |ports| {
+        let _ = tell.send(ports.addr());
+        let mut command = redis(ports.addr().port(), Path::new("/"));
+        command.args(["--daemonize", "yes", "--pidfile"]).arg(&file);
+        command
+    });
+    let text = error_of(node.ready_within(Duration::from_secs(10))).await?.to_string();
+    // It has left the node, and is ended here.
+    let addr = told.recv()?;
+    wait_until("it has written its process id", || {
+        fs::read_to_string(&pid_file).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    let pid = fs::read_to_string(&pid_file)?;
+    ensure!(Command::new("kill").args(["-9", pid.trim()]).status()?.success());
+    wait_until_refused(addr);
+    ensure!(
+        text.contains("it ended, exit status: 0, and pid ")
+            && text.contains("next: keep the program in the foreground"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -270,7 +377,7 @@ fn killed() -> Outcome {
 }
 
 fn is_zombie(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 

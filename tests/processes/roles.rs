@@ -24,12 +24,31 @@ const GAP: Duration = Duration::from_millis(5);
 
 pub(crate) fn play(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let outcome = match args[..] {
-        ["storm", each] => each.parse().map_err(Into::into).and_then(storm),
-        ["serve", port] => port.parse().map_err(Into::into).and_then(serve),
-        ["serve-two-addresses", port] => port.parse().map_err(Into::into).and_then(serve_two_addresses),
+    match act(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{args:?}: {e:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(args: &[&str]) -> Outcome {
+    match *args {
+        ["storm", each] => storm(each.parse()?),
+        ["serve", port] => serve(port.parse()?),
+        ["serve-two-addresses", port] => serve_two_addresses(port.parse()?),
         ["serve-ports", ref ports @ ..] => serve_ports(ports),
-        ["listen-and-ignore", port] => port.parse().map_err(Into::into).and_then(listen_and_ignore),
+        ["serve-after-a-check", port] => serve_after_a_check(port.parse()?),
+        ["serve-one-after-the-other", one, other] => serve_one_after_the_other(one.parse()?, other.parse()?),
+        ["serve-one-and-ignore-the-other", one, other] => {
+            let _ignored = TcpListener::bind((V4, other.parse()?))?;
+            serve(one.parse()?)
+        }
+        ["serve-once", port] => serve_once(port.parse()?),
+        ["serve-on-ipv6", port] => serve_on(&TcpListener::bind((V6, port.parse()?))?),
+        ["serve-after-stdin", port] => stay().and_then(|()| serve(port.parse()?)),
+        ["listen-and-ignore", port] => listen_and_ignore(port.parse()?),
         ["fail"] => fail(),
         ["hang"] => {
             hang();
@@ -38,30 +57,23 @@ pub(crate) fn play(args: &[String]) -> ExitCode {
         ["node"] => nodes::node_and_wait(),
         ["failing-node"] => nodes::failing_node(),
         ["serve-activated"] => serve_activated(),
-        ["hammer", port] => port.parse().map_err(Into::into).and_then(hammer),
+        ["hammer", port] => hammer(port.parse()?),
         ["thief"] => thief(),
         ["victim"] => victim(false),
         ["serving-victim"] => victim(true),
         ["listening-victim"] => listening_victim(),
         ["low-files"] => activation::low_files(),
-        ["hold", host] => host.parse().map_err(Into::into).and_then(hold),
+        ["hold", host] => hold(host.parse()?),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),
         ["few-files"] => limits::few_files(),
-        ["unprivileged", port] => port.parse().map_err(Into::into).and_then(limits::unprivileged),
+        ["unprivileged", port] => limits::unprivileged(port.parse()?),
         ["no-proc"] => limits::no_proc(),
         ["ten-ephemeral"] => kernel::ten_ephemeral_ports(),
         ["all-ephemeral"] => kernel::all_ephemeral(),
         ["reserved"] => kernel::reserved(),
         ["no-ipv6"] => kernel::no_ipv6(),
-        _ => Err(anyhow::anyhow!("no such role: {args:?}")),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{args:?}: {e:?}");
-            ExitCode::FAILURE
-        }
+        _ => bail!("no such role: {args:?}"),
     }
 }
 
@@ -126,6 +138,28 @@ fn serve_ports(ports: &[&str]) -> Outcome {
     });
     let servers: Vec<_> = servers.collect::<anyhow::Result<_>>()?;
     servers.into_iter().try_for_each(|server| server.join().expect("no panic"))
+}
+
+/// As programs do that look for a free port first.
+fn serve_after_a_check(port: u16) -> Outcome {
+    let check = TcpListener::bind((V4, port))?;
+    thread::sleep(Duration::from_millis(20)); // long enough to be seen
+    drop(check);
+    thread::sleep(Duration::from_millis(20));
+    serve(port)
+}
+
+fn serve_one_after_the_other(one: u16, other: u16) -> Outcome {
+    let first = TcpListener::bind((V4, one))?;
+    thread::spawn(move || serve_on(&first));
+    thread::sleep(Duration::from_millis(100)); // the gap is the attack
+    serve(other)
+}
+
+/// Takes what may be the probe of a node, and is gone.
+fn serve_once(port: u16) -> Outcome {
+    TcpListener::bind((V4, port))?.accept()?;
+    Ok(())
 }
 
 fn listen_and_ignore(port: u16) -> Outcome {

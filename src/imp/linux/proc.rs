@@ -68,6 +68,13 @@ fn descendants(pid: u32) -> Vec<u32> {
     family
 }
 
+/// The users of a process and those that descend from it.
+#[cfg(feature = "tokio")]
+pub(crate) fn users_of(pid: u32) -> Vec<u32> {
+    let user = |pid| Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid());
+    descendants(pid).into_iter().filter_map(user).collect()
+}
+
 /// The names in a directory that are numbers: processes, or threads of one.
 fn numbers_in(directory: impl AsRef<Path>) -> io::Result<impl Iterator<Item = u32>> {
     Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))

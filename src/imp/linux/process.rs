@@ -39,11 +39,14 @@ pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
 pub(crate) fn kill_group(child: &mut Child) -> io::Result<()> {
     // Fails if it was reaped: then nothing may be killed by its number.
     has_ended(child)?;
-    let group = i32::try_from(child.id()).map_err(io::Error::other)?;
-    // SAFETY: kill touches no memory of ours. The group is the child's: it was made with it, and the child is not
-    // reaped.
-    if unsafe { libc::kill(-group, libc::SIGKILL) } != 0 {
-        return Err(io::Error::last_os_error());
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    // The group's answer says nothing of the child, which may run as another user by now.
+    for target in [-pid, pid] {
+        // SAFETY: kill touches no memory of ours. The group is the child's: it was made with it, and the child is
+        // not reaped.
+        if unsafe { libc::kill(target, libc::SIGKILL) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }

@@ -101,8 +101,9 @@ impl PortAllocator {
 
     /// `count` ports on consecutive numbers, in their order, or none.
     ///
-    /// Each number of the range is tried once at most: behind one in use, the block begins anew. So a block is
-    /// found if there is one, wherever it lies.
+    /// A block is found if there is one, wherever it lies: behind a number in use it begins anew, and no number is
+    /// tried again but those of a block that lies about the place where the search began. Only one thread of a
+    /// process searches for blocks at a time.
     ///
     /// ```
     /// let block = heldport::PortAllocator::global().acquire_block(3)?;

@@ -61,8 +61,10 @@ use crate::held::{HeldListener, HeldPort, Remainder};
 ///
 /// # Failure
 ///
-/// A test whose ports cannot be had fails with the whole [`Error`](crate::Error), one that is
-/// `#[should_panic]` too. All ports are had, or none.
+/// A test whose ports cannot be had fails with the whole [`Error`](crate::Error). All ports are had, or none.
+///
+/// One that is `#[should_panic]` fails too; but if that is said of a single case (rstest's `#[case]`, `test_case`'s
+/// `panics`), this cannot be told from the panic that is wanted: give the words, `expected = "…"`.
 ///
 /// # Order
 ///

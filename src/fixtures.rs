@@ -30,9 +30,9 @@
 
 use rstest::fixture;
 
-use crate::error::Result;
+use crate::allocator::PortAllocator;
+use crate::error::{Error, Result};
 use crate::held::{HeldListener, HeldPort};
-use crate::{Error, PortAllocator};
 
 /// A port, as by [`HeldPort::acquire`].
 ///

@@ -2,6 +2,8 @@
 //!
 //! A hint that keeps processes apart, never a guarantee: the kernel's bind decides.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 /// How the place in the range is chosen at which this process starts to look for ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +26,9 @@ const SLOTS: u32 = 64;
 /// 2³² divided by the golden ratio: multiples of it spread evenly over 32 bits.
 const GOLDEN: u32 = 0x9E37_79B9;
 
+/// How many there are.
+static ALLOCATORS: AtomicU32 = AtomicU32::new(0);
+
 impl Lane {
     /// The index in a range of `len` numbers to start at.
     pub(crate) fn start(self, len: usize) -> u64 {
@@ -31,7 +36,9 @@ impl Lane {
             Self::Auto => Strip::of_nextest(|name| std::env::var(name).ok()).unwrap_or(Strip::WHOLE),
             Self::Fixed { index, of } => Strip { index, of, turn: 0 },
         };
-        strip.start(std::process::id(), len as u64)
+        // Allocators of one process start apart, as processes do: under `cargo test` each may be another test's.
+        let nth = ALLOCATORS.fetch_add(1, Ordering::Relaxed);
+        strip.start(std::process::id().wrapping_add(nth), len as u64)
     }
 }
 

@@ -170,7 +170,6 @@ impl TestNode {
     }
 
     /// All its held ports, in the order in which they were asked for.
-    #[must_use]
     pub fn held_ports(&self) -> &[HeldPort] {
         &self.held
     }

@@ -40,7 +40,11 @@ fn acquire(request: &Request, should_panic: bool, private: &TokenStream) -> Toke
     let block = request.options.block;
     let settings = match settings(&request.options) {
         settings if settings.is_empty() => quote!(::core::option::Option::None),
-        settings => quote!(::core::option::Option::Some(#private::Settings::default() #settings)),
+        settings => quote! {
+            ::core::option::Option::Some(
+                <#private::Settings as ::core::default::Default>::default() #settings
+            )
+        },
     };
     let on_failure = on_failure(should_panic);
     quote_spanned! {Span::mixed_site()=>
@@ -81,8 +85,11 @@ fn deliver(delivery: &Delivery, should_panic: bool) -> TokenStream {
     let count = usize::from(delivery.count);
     let on_failure = on_failure(should_panic);
     // Taken apart in a second step: what the pattern leaves, as `_` does, lives on like the rest of a parameter.
+    let cfgs = attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     quote_spanned! {Span::mixed_site()=>
-        let delivered = match heldport.deliver::<#ty, #count>() {
+        #(#cfgs)*
+        #[allow(unused_mut)] // for `ref mut`
+        let mut delivered = match heldport.deliver::<#ty, #count>() {
             ::core::result::Result::Ok(ports) => ports,
             ::core::result::Result::Err(failure) => #on_failure,
         };

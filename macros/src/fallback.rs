@@ -14,7 +14,7 @@ pub(crate) fn tokens(error: &Error, item: &TokenStream) -> TokenStream {
                     parameter.attrs.clear();
                 }
             }
-            quote!(#error #[allow(dead_code, unused)] #function)
+            quote!(#error #[allow(unused)] #function)
         }
         Err(_) => quote!(#error #item),
     }

@@ -10,7 +10,7 @@ mod validate;
 
 use proc_macro::TokenStream;
 
-/// Gives a test ports that are held for as long as it runs.
+#[expect(missing_docs, reason = "they stand where `heldport` re-exports it")]
 #[proc_macro_attribute]
 pub fn with_ports(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(arguments.into(), &item.into()).into()

@@ -65,8 +65,10 @@ fn parse_request(input: ParseStream<'_>) -> Result<Request> {
     while !input.is_empty() {
         if input.peek(LitInt) {
             let literal: LitInt = input.parse()?;
-            check_count(&literal, count.is_some())?;
-            count = Some(literal.base10_parse()?);
+            let again = count.replace(parse_count(&literal)?).is_some();
+            if again {
+                return Err(Error::new(literal.span(), "how many ports was said already"));
+            }
         } else if input.peek(Ident::peek_any) {
             let word = input.call(Ident::parse_any)?;
             if input.peek(Token![=]) {
@@ -88,7 +90,12 @@ fn parse_request(input: ParseStream<'_>) -> Result<Request> {
         (Some(count), None) => Ports::Count(count),
         (None, Some(_)) => Ports::Named(names),
         (Some(_), Some(name)) => {
-            return Err(Error::new(name.span(), "give either how many ports, or their names: not both"));
+            let reason = if OPTIONS.iter().any(|option| name == option) {
+                format!("the option `{name}` needs a value: `{name} = …`")
+            } else {
+                "give either how many ports, or their names: not both".to_owned()
+            };
+            return Err(Error::new(name.span(), reason));
         }
         (None, None) => {
             let missing = "say how many ports: `#[with_ports(2)]`, or name them: `#[with_ports(http, grpc)]`";
@@ -98,15 +105,15 @@ fn parse_request(input: ParseStream<'_>) -> Result<Request> {
     Ok(Request { ports, options })
 }
 
-fn check_count(literal: &LitInt, again: bool) -> Result<()> {
-    if again {
-        return Err(Error::new(literal.span(), "how many ports was said already"));
+fn parse_count(literal: &LitInt) -> Result<u16> {
+    match literal.base10_parse() {
+        Ok(0) => {
+            let none = "0 ports leave nothing to deliver: ask for 1 or more, or remove `#[with_ports]`";
+            Err(Error::new(literal.span(), none))
+        }
+        Ok(count) => Ok(count),
+        Err(_) => Err(Error::new(literal.span(), "this is no number of ports: ask for 1 to 65535")),
     }
-    if literal.base10_digits() == "0" {
-        let none = "0 ports leave nothing to deliver: ask for 1 or more, or remove `#[with_ports]`";
-        return Err(Error::new(literal.span(), none));
-    }
-    Ok(())
 }
 
 /// A port's name, without a protocol.

@@ -39,7 +39,8 @@ fn a_number_of_ports() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let delivered = match heldport.deliver::<[HeldPort; 2], 2usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<[HeldPort; 2], 2usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
@@ -76,12 +77,14 @@ fn named_ports_beside_what_rstest_fills() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let delivered = match heldport.deliver::<TcpListener, 1usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<TcpListener, 1usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 let mut http: TcpListener = delivered;
-                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
@@ -116,7 +119,7 @@ fn every_option() {
                     3usize,
                     true,
                     ::core::option::Option::Some(
-                        kit::ports::__private::Settings::default()
+                        <kit::ports::__private::Settings as ::core::default::Default>::default()
                             .range(FIRST..=LAST)
                             .prefer(FIRST + 1)
                             .host([127u8, 0u8, 0u8, 2u8]),
@@ -125,7 +128,8 @@ fn every_option() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let delivered = match heldport.deliver::<Vec<HeldPort>, 3usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<Vec<HeldPort>, 3usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
@@ -155,13 +159,15 @@ fn hosts_by_name_and_by_expression() {
                     1usize,
                     false,
                     ::core::option::Option::Some(
-                        ::heldport::__private::Settings::default().any_host(),
+                        <::heldport::__private::Settings as ::core::default::Default>::default()
+                            .any_host(),
                     ),
                 ) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
@@ -180,13 +186,15 @@ fn hosts_by_name_and_by_expression() {
                     1usize,
                     false,
                     ::core::option::Option::Some(
-                        ::heldport::__private::Settings::default().host(my_address()),
+                        <::heldport::__private::Settings as ::core::default::Default>::default()
+                            .host(my_address()),
                     ),
                 ) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
@@ -219,7 +227,8 @@ fn a_test_that_should_panic() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => return failure.print(),
                 };
-                let delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                #[allow(unused_mut)]
+                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => return failure.print(),
                 };
@@ -240,13 +249,13 @@ fn a_mistake_leaves_the_function_without_its_test() {
         quote!(1, rnage = 1..2),
         &test,
         &expect![[r#"
-        ::core::compile_error! {
-            "there is no option `rnage`: did you mean `range`?"
-        }
-        #[allow(dead_code, unused)]
-        fn mistake(number: u32, port: HeldPort) {
-            drop(port)
-        }
-    "#]],
+            ::core::compile_error! {
+                "there is no option `rnage`: did you mean `range`?"
+            }
+            #[allow(unused)]
+            fn mistake(number: u32, port: HeldPort) {
+                drop(port)
+            }
+        "#]],
     );
 }

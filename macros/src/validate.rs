@@ -3,6 +3,7 @@
 use std::mem;
 
 use proc_macro2::Span;
+use syn::ext::IdentExt;
 use syn::{Attribute, Error, FnArg, Ident, ItemFn, Pat, PatType, Path, Result};
 
 use crate::parse::{Ports, Request};
@@ -61,15 +62,22 @@ pub(crate) fn plan(request: &Request, mut function: ItemFn) -> Result<Plan> {
     }
     let deliveries = match &request.ports {
         Ports::Count(count) => {
-            vec![Delivery { parameter: take_marked_or_first(&mut function, *count)?, count: *count }]
+            let parameter = take_marked_or_first(&mut function, *count)?;
+            refuse_marks(
+                &function,
+                "only one parameter can be marked: for several, name the ports by the parameters \
+                                     that they go to, as in `#[with_ports(http, grpc)]`",
+            )?;
+            vec![Delivery { parameter, count: *count }]
         }
         Ports::Named(names) => {
             let one = |name| Ok(Delivery { parameter: take_named(&mut function, name)?, count: 1 });
-            names.iter().map(one).collect::<Result<_>>()?
+            let deliveries = names.iter().map(one).collect::<Result<_>>()?;
+            refuse_marks(&function, "the ports' names say already where they go: remove this")?;
+            deliveries
         }
     };
-    refuse_marks(&function)?;
-    let should_panic = function.attrs.iter().any(|attribute| attribute.path().is_ident("should_panic"));
+    let should_panic = all_cases_should_panic(&function);
     Ok(Plan { function, deliveries, should_panic })
 }
 
@@ -80,6 +88,14 @@ fn may_make_a_test(path: &Path) -> bool {
     ends.is_some_and(|(first, last)| {
         !is_one_of(&first.ident, &BUILT_IN) && !is_one_of(&last.ident, &COMPANIONS)
     })
+}
+
+/// What stands above a `#[case]` rstest gives to that case alone: the others must not pass without their ports.
+fn all_cases_should_panic(function: &ItemFn) -> bool {
+    let is_case =
+        |attribute: &Attribute| attribute.path().segments.iter().any(|segment| segment.ident == "case");
+    let mut of_all = function.attrs.iter().rev().take_while(|attribute| !is_case(attribute));
+    of_all.any(|attribute| attribute.path().is_ident("should_panic"))
 }
 
 /// The parameter with the mark, else the first without any attribute.
@@ -96,22 +112,20 @@ fn take_marked_or_first(function: &mut ItemFn, count: u16) -> Result<PatType> {
 }
 
 fn take_named(function: &mut ItemFn, name: &Ident) -> Result<PatType> {
-    let is_called_so =
-        |parameter: &PatType| matches!(&*parameter.pat, Pat::Ident(pattern) if pattern.ident == *name);
+    let is_called_so = |parameter: &PatType| matches!(&*parameter.pat, Pat::Ident(pattern) if pattern.ident.unraw() == name.unraw());
     position(function, is_called_so).map(|place| take(function, place)).ok_or_else(|| {
-        let missing = format!("no parameter is called `{name}`: add one, such as `{name}: HeldPort`");
+        let missing = format!(
+            "no parameter is called `{name}`: add one, such as `{name}: HeldPort` (how many ports is written as a \
+             number, `#[with_ports(2)]`)"
+        );
         Error::new(name.span(), missing)
     })
 }
 
 /// A mark that is left over has no meaning.
-fn refuse_marks(function: &ItemFn) -> Result<()> {
+fn refuse_marks(function: &ItemFn, reason: &str) -> Result<()> {
     match function.sig.inputs.iter().find_map(|input| typed(input).and_then(mark_of)) {
-        Some(mark) => Err(Error::new_spanned(
-            mark,
-            "only one parameter can be marked: for several, name the ports by the parameters that they go to, as \
-             in `#[with_ports(http, grpc)]`",
-        )),
+        Some(mark) => Err(Error::new_spanned(mark, reason)),
         None => Ok(()),
     }
 }

@@ -100,8 +100,10 @@ impl PortAllocatorBuilder {
         self
     }
 
-    /// Tries this number first, then those behind it: every acquisition starts there, so the number is had again
-    /// as soon as it is free. It may be a well-known one.
+    /// Tries this number first, then those behind it: every acquisition starts there. It may be a well-known one.
+    ///
+    /// It is not free for up to 60 seconds after its server has closed a connection (TIME_WAIT), though
+    /// [`acquire_exact`](PortAllocator::acquire_exact) would have it.
     ///
     /// With a [`range`](Self::range), which it must lie in, its other numbers follow, from the end to the start.
     /// Without one, those up to 65535 do. Default: none.
@@ -132,8 +134,8 @@ impl PortAllocatorBuilder {
         self
     }
 
-    /// How many numbers an acquisition tries at most, 1 or more. Default: every number of the range once; where
-    /// the kernel picks, 100.
+    /// How many numbers an acquisition tries at most, 1 or more; of a block, how many it may begin at. Default: every
+    /// number of the range once; where the kernel picks, 100.
     pub fn attempts(mut self, attempts: usize) -> Self {
         if attempts == 0 {
             self.note(Invalid::Setting("attempts", "without an attempt there is no port: give 1 or more"));
@@ -202,7 +204,8 @@ impl PortAllocatorBuilder {
     /// # Errors
     /// [`Error::InvalidRange`] for a range that is reversed, empty, starts at 0, or is excluded as a whole;
     /// [`Error::InvalidPort`] for 0, excluded or preferred; [`Error::InvalidSetting`] for a preferred number
-    /// outside the range, 0 attempts, a lane that is not below their number, or pauses that do not grow.
+    /// that is excluded or outside the range, 0 attempts, a lane that is not below their number, or pauses that do
+    /// not grow.
     pub fn build(self) -> Result<PortAllocator> {
         match self.invalid {
             Some(Invalid::Range(given, reason)) => return Err(Error::invalid_range(&given, reason)),
@@ -210,10 +213,13 @@ impl PortAllocatorBuilder {
             Some(Invalid::Setting(name, reason)) => return Err(Error::InvalidSetting { name, reason }),
             None => {}
         }
-        if let (Some(range), Some(port)) = (self.config.range, self.config.prefer) {
-            if !range.contains(port) {
-                let reason = "it is not in the range: choose one that is, or leave one of the two away";
-                return Err(Error::InvalidSetting { name: "prefer", reason });
+        if let Some(port) = self.config.prefer {
+            let invalid = |reason| Err(Error::InvalidSetting { name: "prefer", reason });
+            if self.config.range.is_some_and(|range| !range.contains(port)) {
+                return invalid("it is not in the range: choose one that is, or leave one of the two away");
+            }
+            if self.config.excluded.contains(&port) {
+                return invalid("it is excluded: choose another, or leave one of the two away");
             }
         }
         if let Some(range) = self.config.range() {

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use socket2::Type;
 
@@ -64,10 +65,17 @@ impl Miss {
 }
 
 /// A number that is claimed, and its sockets.
-type Bound = (Claim, Vec<Leg>);
+struct Bound {
+    // Dropped in this order: the sockets are closed before the number is given back.
+    legs: Vec<Leg>,
+    claim: Claim,
+}
 
 /// Consecutive ones: in most cases one alone.
 type Run = SmallVec<[Bound; 1]>;
+
+/// Two searches for blocks in one range would each break the other's, and both go without.
+static BLOCKS: Mutex<()> = Mutex::new(());
 
 /// What a search has done so far.
 #[derive(Default)]
@@ -84,6 +92,7 @@ impl PortAllocator {
 
     /// Searches once for ports on `count` consecutive numbers.
     pub(super) fn take_run(&self, count: usize) -> Result<impl Iterator<Item = HeldPort>, Miss> {
+        let _alone = (count > 1).then(|| BLOCKS.lock());
         let started = Instant::now();
         let mut unbound = Unbound::new(self.config.host.legs(Type::STREAM));
         let mut tally = Tally::default();
@@ -93,17 +102,20 @@ impl PortAllocator {
         };
         self.recorder.searched(tally.attempts, tally.conflicts);
         let run = found?;
-        let took = started.elapsed();
-        let hold = move |(claim, legs): Bound| {
+        // Each port's share.
+        let share = u32::try_from(count).unwrap_or(u32::MAX);
+        let (attempts, took) = (tally.attempts.div_ceil(share.into()), started.elapsed() / share);
+        let hold = move |Bound { legs, claim }| {
             let port = claim.number();
-            self.recorder.acquired(port, tally.attempts, took);
-            PortEvent::Acquired { port, attempts: tally.attempts, took }.emit();
+            self.recorder.acquired(port, attempts, took);
+            PortEvent::Acquired { port, attempts, took }.emit();
             self.held(claim, legs)
         };
         Ok(run.into_iter().map(hold))
     }
 
-    /// Each number is tried once: where one is in use, the run begins anew behind it.
+    /// Where a number is in use, the run begins anew behind it: no number is tried again, but for a run that goes on
+    /// round the end.
     fn search(
         &self,
         numbers: &Numbers,
@@ -112,18 +124,21 @@ impl PortAllocator {
         unbound: &mut Unbound,
         tally: &mut Tally,
     ) -> Result<Run, Miss> {
-        // A run may begin before the place where the walk does: it goes on behind its own start.
-        let round = numbers.len() + count - 1;
-        let limit = self.config.attempts.unwrap_or(round).min(round);
+        // Where a run may begin.
+        let starts = self.config.attempts.unwrap_or(usize::MAX).min(numbers.len());
         let mut run = Run::with_capacity(count);
-        for place in cursor.walk(numbers.len(), limit) {
+        for (step, place) in cursor.walk(numbers.len(), starts + count - 1).enumerate() {
             let number = numbers.nth(place.index);
-            if run.last().is_some_and(|(last, _): &Bound| last.number().wrapping_add(1) != number) {
+            if run.last().is_some_and(|last| last.claim.number().wrapping_add(1) != number) {
                 run.clear();
+            }
+            if step - run.len() >= starts {
+                break;
             }
             let bound = Claim::take(number).map(|claim| try_number(claim, unbound, tally)).transpose()?;
             match bound.flatten() {
                 Some(bound) => run.push(bound),
+                // At once, for those who may have use for these numbers.
                 None => run.clear(),
             }
             if run.len() == count {
@@ -131,7 +146,7 @@ impl PortAllocator {
                 return Ok(run);
             }
         }
-        Err(Miss::Exhausted { tried: limit.min(numbers.len()), count })
+        Err(Miss::Exhausted { tried: (starts + count - 1).min(numbers.len()), count })
     }
 
     fn ask_kernel(&self, count: usize, unbound: &mut Unbound, tally: &mut Tally) -> Result<Run, Miss> {
@@ -144,8 +159,9 @@ impl PortAllocator {
                     let port = legs.first().map_or(0, Leg::port);
                     let allowed = self.config.allows(port);
                     if let Some(claim) = allowed.then(|| Claim::take(port)).flatten() {
-                        if let Some(run) = self.extend((claim, legs), count, unbound, tally)? {
-                            return Ok(run);
+                        match self.extend(Bound { legs, claim }, count, unbound, tally)? {
+                            Some(run) => return Ok(run),
+                            None => continue,
                         }
                     }
                 }
@@ -166,8 +182,8 @@ impl PortAllocator {
         tally: &mut Tally,
     ) -> Result<Option<Run>, Miss> {
         let mut run = Run::from_iter([first]);
-        while let Some((last, _)) = run.last().filter(|_| run.len() < count) {
-            let next = last.number().checked_add(1).filter(|next| self.config.allows(*next));
+        while let Some(last) = run.last().filter(|_| run.len() < count) {
+            let next = last.claim.number().checked_add(1).filter(|next| self.config.allows(*next));
             let claim = next.and_then(Claim::take);
             match claim.map(|claim| try_number(claim, unbound, tally)).transpose()?.flatten() {
                 Some(bound) => run.push(bound),
@@ -223,7 +239,7 @@ fn try_number(claim: Claim, unbound: &mut Unbound, tally: &mut Tally) -> Result<
     let port = claim.number();
     tally.attempts += 1;
     match unbound.bind(port) {
-        Ok(legs) => Ok(Some((claim, legs))),
+        Ok(legs) => Ok(Some(Bound { legs, claim })),
         Err(e) if imp::is_busy(&e) => {
             tally.conflicts += 1;
             PortEvent::Busy { port }.emit();

@@ -30,6 +30,11 @@ fn without_proc_the_kernel_picks() {
         }
         let block = allocator.acquire_block(3).unwrap();
         assert_eq!(block[2].port(), block[0].port() + 2);
+
+        let even_alone =
+            PortAllocator::builder().exclude((1..=u16::MAX).step_by(2)).attempts(3).build().unwrap();
+        let none = even_alone.acquire_block(2);
+        assert!(matches!(none, Err(Error::RangeExhausted { count: 2, .. })), "{none:?}");
     });
 }
 

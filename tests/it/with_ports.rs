@@ -98,7 +98,7 @@ fn by_name(grpc: HeldPort, http: HeldListener) -> Result<(), heldport::Error> {
     Ok(())
 }
 
-#[with_ports(1, range = 27_000..=27_999)]
+#[with_ports(1, range = 27_000..=27_999, host = private_block(1).0)]
 #[test]
 fn from_a_range(port: HeldPort) {
     assert!((27_000..=27_999).contains(&port.port()), "{port:?}");
@@ -122,6 +122,24 @@ fn preferred_on_another_address(ports: [HeldPort; 2]) {
 fn held_to_the_end_though_the_pattern_leaves_it([one, _]: [HeldPort; 2]) {
     drop(one);
     assert!(is_in_use(bind(private_block(1).0.into(), 65_101, REUSE)));
+}
+
+#[with_ports(2)]
+#[test]
+fn by_reference([ref one, ref mut other]: [HeldPort; 2]) {
+    *other = HeldPort::acquire().unwrap();
+    assert_ne!(one.port(), other.port());
+}
+
+#[with_ports(here)]
+#[test]
+fn only_where_it_is_configured(#[cfg(heldport_loom)] here: NotBuiltHere) {}
+
+#[with_ports(r#type)]
+#[test]
+#[deny(unused_braces)]
+fn by_a_raw_name(r#type: HeldPort) -> heldport::Result<()> {
+    r#type.lend()
 }
 
 #[with_ports(1, host = "::1")]

@@ -31,6 +31,15 @@ fn to_panic(port: HeldPort) {
     panic!("it ran");
 }
 
+#[with_ports(2, range = 25_001..=25_001)]
+#[rstest::rstest]
+#[case::not_to_panic(0)]
+#[should_panic]
+#[case::to_panic(1)]
+fn cases(ports: [HeldPort; 2], #[case] _number: u32) {
+    println!("it ran");
+}
+
 #[tokio::test]
 #[with_ports(1)]
 async fn outside_the_runtime(server: tokio::net::TcpListener) {
@@ -99,8 +108,10 @@ fn what_nodes_print_is_shown_when_their_test_fails() {
 fn a_test_without_its_ports_fails_with_the_whole_error() {
     let output = cargo("failing", &["test", "--quiet", "--lib", "--", "--show-output"], FAILING);
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success() && said.contains("1 passed; 3 failed"), "{said}");
+    assert!(!output.status.success() && said.contains("2 passed; 4 failed"), "{said}");
     assert!(!said.contains("it ran"), "{said}");
+    // The other case is to panic, and does: that cannot be told from what it was to panic for.
+    assert!(said.contains("---- cases::case_1_not_to_panic stdout ----"), "{said}");
     assert_eq!(said.matches("\nonce\n").count(), 1, "each test runs once: {said}");
     for words in [
         "panicked at src/lib.rs:4:1:\n#[with_ports]: 2 ports cannot be acquired at once: ask for 1 to 1",

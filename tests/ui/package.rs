@@ -10,7 +10,8 @@ pub(crate) fn cargo(package: &str, arguments: &[&str], tests: &str) -> Output {
     fs::copy(Path::new(root).join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();
     let manifest = format!(
         "[package]\nname = \"{package}\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-         heldport = {{ path = {root:?} }}\ntokio = {{ version = \"1\", features = [\"macros\", \"rt\"] }}"
+         heldport = {{ path = {root:?} }}\nrstest = {{ version = \"0.28\", default-features = false }}\n\
+         tokio = {{ version = \"1\", features = [\"macros\", \"rt\"] }}"
     );
     fs::write(directory.join("Cargo.toml"), manifest).unwrap();
     fs::write(directory.join("src/lib.rs"), tests).unwrap();

@@ -32,11 +32,6 @@ async fn child(token: &Token) -> TestNode {
     TestNode::builder().with_auto_port().command(program(token)).await.unwrap()
 }
 
-fn for_tokio(listener: std::net::TcpListener) -> TcpListener {
-    listener.set_nonblocking(true).unwrap();
-    TcpListener::from_std(listener).unwrap()
-}
-
 #[rstest]
 #[tokio::test]
 async fn served(#[values(1, 5)] questions: usize, #[values(0, 1, 1000, 100_000)] size: usize) {
@@ -190,7 +185,7 @@ async fn held(#[values(1, 3)] lives: u32) {
     let token = Token::new();
     let node = TestNode::builder().with_port("http").await.unwrap();
     for life in 0..lives {
-        let server = tokio::spawn(serve(for_tokio(node.held("http").listen().unwrap()), token.of(life)));
+        let server = tokio::spawn(serve(node.held("http").listen_tokio().unwrap(), token.of(life)));
         assert_answers(node.addr(), &token.of(life), "hello").await;
         server.abort();
         assert!(server.await.unwrap_err().is_cancelled());
@@ -228,7 +223,7 @@ async fn peers_held_first(#[values(0, 1, 2)] asked: usize) {
     }
     for (index, node) in nodes.iter().enumerate() {
         let peers = others(index).map(|other| nodes[other].addr()).collect();
-        let listener = for_tokio(node.held("raft").listen().unwrap());
+        let listener = node.held("raft").listen_tokio().unwrap();
         tokio::spawn(serve_among(peers, listener, token.of(index)));
     }
     assert_eq!(ask(nodes[asked].addr(), PEERS).await.unwrap(), answer(&token, asked));

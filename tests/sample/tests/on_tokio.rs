@@ -150,9 +150,7 @@ async fn prefer(listener: TcpListener) {
 async fn restarts(port: HeldPort, #[values(1, 2, 5)] lives: u32) {
     let token = Token::new();
     for life in 0..lives {
-        let listener = port.listen().unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let server = tokio::spawn(serve(TcpListener::from_std(listener).unwrap(), token.of(life)));
+        let server = tokio::spawn(serve(port.listen_tokio().unwrap(), token.of(life)));
         assert_answers(port.addr(), &token.of(life), "hello").await;
         server.abort();
         assert!(server.await.unwrap_err().is_cancelled());

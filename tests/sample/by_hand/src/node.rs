@@ -2,7 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::{Child, Command};
 
@@ -160,7 +160,8 @@ impl TestNodeBuilder {
         let running = match self.kind {
             Kind::Hold => Running::Nothing,
             Kind::Serve(start) => {
-                let listeners = held.iter().map(listen).collect::<io::Result<_>>()?;
+                let listeners =
+                    held.iter().map(|port| port.listen_tokio().map(Some)).collect::<io::Result<_>>()?;
                 Running::Server(start(Listeners { ports: ports.clone(), listeners }))
             }
             Kind::Command(mut make) => Running::Child(make(&ports).spawn()?),
@@ -174,12 +175,6 @@ impl TestNodeBuilder {
         }
         Ok(node)
     }
-}
-
-fn listen(port: &HeldPort) -> io::Result<Option<TcpListener>> {
-    let listener: StdListener = port.listen()?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener).map(Some)
 }
 
 async fn until_it_answers(addr: SocketAddr) {

@@ -35,6 +35,12 @@ impl HeldPort {
         TcpListener::bind(self.0)
     }
 
+    pub fn listen_tokio(&self) -> io::Result<tokio::net::TcpListener> {
+        let listener = self.listen()?;
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    }
+
     pub fn into_listener(self) -> io::Result<HeldListener> {
         self.listen().map(|listener| HeldListener { listener, addr: self.0 })
     }

@@ -106,10 +106,16 @@ impl HeldPort {
     /// [`release_first`](crate::PortAllocatorBuilder::release_first)), the sockets are closed here and
     /// taken back by [`reclaim`](Self::reclaim).
     ///
+    /// What is left of an earlier [`listen`](Self::listen), in a child that another thread is starting, has half a
+    /// second to go: the server could not bind beside it, and [`wait_borrowed`](Self::wait_borrowed) would take it for
+    /// the server.
+    ///
     /// # Errors
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system's ability to lend, checked once per
     /// process, cannot be found out now. The port is then as it was.
     pub fn lend(&self) -> Result<()> {
+        // A listener that stays is for the server to find.
+        let _ = ForkGrace::retry(|| self.hold.lock().check_for_copies());
         if self.hold.lock().lend()? {
             PortEvent::Lent { port: self.port() }.emit();
         }

@@ -25,6 +25,8 @@ pub(super) struct Hold {
     /// A borrower that set SO_REUSEPORT may have left the number open to others that do, and the kernel's
     /// memory of it could not be wiped yet.
     unsealed: bool,
+    /// A listener was made here, of which a child that another thread forks has a copy.
+    copied: bool,
     release_first: bool,
     recorder: Recorder,
 }
@@ -33,7 +35,7 @@ impl Hold {
     /// There is always at least one leg.
     pub(super) fn new(legs: Vec<Leg>, recorder: Recorder, release_first: bool) -> Self {
         debug_assert!(!legs.is_empty());
-        Self { legs, lent: None, unsealed: false, release_first, recorder }
+        Self { legs, lent: None, unsealed: false, copied: false, release_first, recorder }
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -50,6 +52,21 @@ impl Hold {
 
     pub(super) fn is_lent(&self) -> bool {
         self.lent.is_some()
+    }
+
+    /// The error if somebody listens on the closed hold after a listener of ours.
+    pub(super) fn check_for_copies(&mut self) -> Result<()> {
+        if !self.copied || self.is_lent() {
+            return Ok(());
+        }
+        // Where the system does not tell, there is nothing to wait for.
+        let listeners = holder::listeners_on(&self.addrs(), self.transport()).unwrap_or_default();
+        if let Some(listener) = listeners.into_iter().next() {
+            let port = self.addr().port();
+            return Err(Error::InUse { port, retry_after: None, holder: Some(Box::new(listener)) });
+        }
+        self.copied = false;
+        Ok(())
     }
 
     /// Opens the hold to a borrower. Returns whether it was closed.
@@ -125,6 +142,7 @@ impl Hold {
     /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
     /// the first leg has to be let go, the listener has it, as a borrower would.
     pub(super) fn listen(&mut self) -> Result<TcpListener> {
+        self.copied = true;
         let listen = || listen_on(self.addr());
         let listener = if !self.can_lend()? {
             return self.listen_in_its_place();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -53,6 +54,8 @@ fn again_beside_forks() -> Outcome {
             let port = allocator.acquire_exact(*range.start())?;
             drop(port.listen()?);
             drop(port.listen()?);
+            port.lend()?;
+            drop(TcpListener::bind(port.addr())?);
             drop(port.into_listener()?);
             Ok(())
         });

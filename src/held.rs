@@ -10,7 +10,7 @@ mod registration;
 pub use listener::{HandOverError, HeldListener};
 
 #[cfg(feature = "tokio")]
-pub(crate) use borrower::{PERHAPS, Pauses, emit_borrowed};
+pub(crate) use borrower::{PERHAPS, Pauses, emit_borrowed, pause};
 pub(crate) use fork::ForkGrace;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 #[cfg(feature = "macros")]

@@ -93,8 +93,9 @@ pub(crate) fn queued_at(addrs: &[SocketAddr], transport: Type) -> io::Result<u32
 pub(crate) fn belongs_to(listener: &Holder, child: u32) -> Option<bool> {
     match (listener.pid, listener.uid) {
         (Some(pid), _) => {
-            let lineage = imp::lineage(pid);
-            (!lineage.is_empty()).then(|| lineage.iter().any(|process| process.pid == child))
+            let mut ancestry = imp::ancestry(pid).peekable();
+            ancestry.peek()?;
+            Some(ancestry.any(|process| process.pid == child))
         }
         // Another user's process, which cannot be seen: the child may have become that user.
         (None, Some(uid)) => Some(imp::users_of(child).contains(&uid)),
@@ -198,7 +199,8 @@ fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {
         holder.pid = Some(owner.pid);
         holder.program.clone_from(&owner.program);
         holder.command_line.clone_from(&owner.command_line);
-        holder.identity = descent::judge(&owner.lineage, &imp::lineage(std::process::id()));
+        let own: Vec<_> = imp::ancestry(std::process::id()).collect();
+        holder.identity = descent::judge(&owner.lineage, &own);
         let own = if holder.is_this_process() { own_holder(socket.local.port()) } else { None };
         holder.test = own.and_then(|own| own.test).or_else(|| owner.test.clone());
     }

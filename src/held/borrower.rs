@@ -114,7 +114,7 @@ impl HeldPort {
         loop {
             match watch.look()? {
                 Look::Found(borrower) => return Ok(*borrower),
-                Look::Pause(pause) => tokio::time::sleep(pause).await,
+                Look::Pause(time) => pause(time).await,
             }
         }
     }
@@ -138,6 +138,17 @@ impl Pauses {
         let pause = self.0;
         self.0 = (pause * 2).min(LONGEST_PAUSE);
         pause
+    }
+}
+
+/// A pause in async code. tokio's timer makes a millisecond of anything shorter, which the thread can spare itself.
+#[cfg(feature = "tokio")]
+pub(crate) async fn pause(time: Duration) {
+    if time < Duration::from_millis(1) {
+        std::thread::sleep(time);
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) use activation::spawn_with_listener;
 pub(crate) use lending::can_lend;
 #[cfg(feature = "tokio")]
 pub(crate) use proc::users_of;
-pub(crate) use proc::{find_owners, inode_of, lineage};
+pub(crate) use proc::{ancestry, find_owners, inode_of};
 #[cfg(feature = "tokio")]
 pub(crate) use process::{bind_to_parent, has_ended, kill_group};
 

@@ -8,13 +8,9 @@ use tokio::net::TcpStream;
 
 use super::child::ChildNode;
 use crate::error::{Error, Result};
-use crate::held::{HeldPort, PERHAPS, Pauses, emit_borrowed};
+use crate::held::{HeldPort, PERHAPS, Pauses, emit_borrowed, pause};
 use crate::holder;
 use crate::identity::{Borrower, Identity};
-
-/// Looks that must find the queue empty: the kernel may tell of a connection here before it puts it into the queue
-/// there.
-const LOOKS: u32 = 2;
 
 /// The wait for a child.
 pub(super) struct Readiness<'a> {
@@ -57,7 +53,7 @@ impl<'a> Readiness<'a> {
             if self.left().is_zero() {
                 return Err(self.failed(child, &format!("{missing}\nnext: look at its output: {PERHAPS}")));
             }
-            tokio::time::sleep(pauses.next().min(self.left())).await;
+            pause(pauses.next().min(self.left())).await;
         }
     }
 
@@ -134,13 +130,11 @@ fn told(status: Option<ExitStatus>) -> String {
 struct Probe<'a> {
     port: &'a HeldPort,
     connection: Option<TcpStream>,
-    /// Looks in a row that found no connection waiting.
-    idle: u32,
 }
 
 impl<'a> Probe<'a> {
     fn new(port: &'a HeldPort) -> Self {
-        Self { port, connection: None, idle: 0 }
+        Self { port, connection: None }
     }
 
     /// What is missing.
@@ -159,13 +153,14 @@ impl<'a> Probe<'a> {
                 }
             }
         }
-        match self.port.queued()? {
-            Some(waiting) if waiting > 0 => self.idle = 0,
-            // None: this system does not tell.
-            _ => self.idle += 1,
-        }
-        let missing = || format!("it listens on {}, and accepts no connection", listener.address);
-        Ok((self.idle < LOOKS).then(missing))
+        // Twice: the kernel may tell of a connection here before it puts it into the queue there.
+        let waits = self.waits()? || self.waits()?;
+        Ok(waits.then(|| format!("it listens on {}, and accepts no connection", listener.address)))
+    }
+
+    /// Whether a connection waits to be accepted. Not, where this system does not tell.
+    fn waits(&self) -> Result<bool> {
+        Ok(self.port.queued()?.is_some_and(|waiting| waiting > 0))
     }
 }
 

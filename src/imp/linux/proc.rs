@@ -104,7 +104,7 @@ fn describe(pid: u32) -> Process {
         program: (!program.is_empty()).then_some(program),
         command_line: words(file("cmdline")),
         test,
-        lineage: lineage(pid),
+        lineage: ancestry(pid).collect(),
     }
 }
 
@@ -122,9 +122,9 @@ fn parse_stat(stat: &str) -> Option<Origin> {
     Some(Origin { pid, parent, started: TICK * ticks })
 }
 
-/// A process and those it descends from, itself first; empty if it is gone.
-pub(crate) fn lineage(pid: u32) -> Vec<Origin> {
-    std::iter::successors(origin(pid), |child| origin(child.parent)).take(MOST_ANCESTORS).collect()
+/// A process and those it descends from, itself first; none if it is gone.
+pub(crate) fn ancestry(pid: u32) -> impl Iterator<Item = Origin> {
+    std::iter::successors(origin(pid), |child| origin(child.parent)).take(MOST_ANCESTORS)
 }
 
 /// /proc/net/tcp and its kin.

@@ -1,7 +1,7 @@
 //! heldport's face, with ports that are numbered by hand and held by nobody: what its cost is measured against.
 //!
-//! Each test has numbers of its own, by a table, and is run by nextest alone. A listener is bound when it is asked for, and a child is told its
-//! number and connected to until it answers. Nothing is held, checked or reported.
+//! Each test has numbers of its own, by a table, and is run by nextest alone. A listener is bound when it is asked for,
+//! and a child is told its number and connected to until it answers. Nothing is held, checked or reported.
 
 mod delivery;
 pub mod fixtures;

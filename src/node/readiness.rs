@@ -12,6 +12,9 @@ use crate::held::{HeldPort, PERHAPS, Pauses, emit_borrowed, pause};
 use crate::holder;
 use crate::identity::{Borrower, Identity};
 
+/// The next step if a program may have become a daemon.
+const FOREGROUND: &str = "\nnext: keep the program in the foreground";
+
 /// The wait for a child.
 pub(super) struct Readiness<'a> {
     node: &'a str,
@@ -85,7 +88,9 @@ impl<'a> Readiness<'a> {
                 return Err(self.replaced(child, status, port, listener));
             }
         }
-        Err(self.failed(child, &format!("it ended before it was ready, {}", told(status))))
+        // A daemon that does not listen yet cannot be seen, but may be guessed.
+        let next = if status.is_some_and(|status| status.success()) { FOREGROUND } else { "" };
+        Err(self.failed(child, &format!("it ended before it was ready, {}{next}", told(status))))
     }
 
     /// The child has ended, and somebody listens.
@@ -98,8 +103,7 @@ impl<'a> Readiness<'a> {
     ) -> Error {
         if listener.identity == Identity::Unknown && listener.pid.is_some() {
             let reason = format!(
-                "it ended, {}, and {listener}, which is no child of it any more\n\
-                 next: keep the program in the foreground, and end that one",
+                "it ended, {}, and {listener}, which is no child of it any more{FOREGROUND}, and end that one",
                 told(status)
             );
             return self.failed(child, &reason);

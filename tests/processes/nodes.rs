@@ -42,6 +42,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("node_that_listens_elsewhere_is_told_where", || run(elsewhere)),
         test("node_has_nothing_on_its_stdin", || run(stdin)),
         test_that_needs("redis-server", "node_that_becomes_a_daemon_is_told_not_to", || run(daemon)),
+        test("node_that_leaves_a_daemon_behind_names_it", || run(leaves_a_daemon)),
         test("node_dies_with_what_it_has_started", || run(grandchild)),
         test("node_dies_in_a_panic", || run(panic)),
         test("node_dies_when_its_start_is_cancelled", || run(cancelled)),
@@ -252,7 +253,11 @@ async fn ignores_one() -> Outcome {
 
 async fn serves_once() -> Outcome {
     let text = error_of(node_in_role("serve-once")).await?.to_string();
-    ensure!(text.contains("it ended before it was ready, exit status: 0"), "{text}");
+    ensure!(
+        text.contains(
+            "it ended before it was ready, exit status: 0\nnext: keep the program in the foreground"
+        )
+    );
     Ok(())
 }
 
@@ -287,9 +292,32 @@ async fn daemon() -> Outcome {
     let pid = fs::read_to_string(&pid_file)?;
     ensure!(Command::new("kill").args(["-9", pid.trim()]).status()?.success());
     wait_until_refused(addr);
+    // It may not have listened yet when its parent ended.
     ensure!(
-        text.contains("it ended, exit status: 0, and pid ")
-            && text.contains("next: keep the program in the foreground"),
+        text.contains("exit status: 0") && text.contains("next: keep the program in the foreground"),
+        "{text}"
+    );
+    Ok(())
+}
+
+/// The child ends as soon as what it leaves behind listens.
+async fn leaves_a_daemon() -> Outcome {
+    let node = TestNode::builder().with_auto_port().command(|ports| {
+        let addr = ports.addr();
+        let server = role("listen-and-ignore", &[&addr.port().to_string()]);
+        let connect = format!(": </dev/tcp/{}/{}", addr.ip(), addr.port());
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("setsid \"$0\" \"$@\" & until ({connect}) 2>/dev/null; do :; done")]);
+        shell.arg(server.get_program()).args(server.get_args());
+        shell
+    });
+    let text = error_of(node).await?.to_string();
+    let daemon = text.split_once("it ended, exit status: 0, and pid ").context(text.clone())?.1;
+    ensure!(
+        Command::new("kill").args(["-9", daemon.split(' ').next().context("a pid")?]).status()?.success()
+    );
+    ensure!(
+        text.contains("which is no child of it any more\nnext: keep the program in the foreground"),
         "{text}"
     );
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitStatus;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -14,6 +15,9 @@ use crate::identity::{Borrower, Identity};
 
 /// The next step if a program may have become a daemon.
 const FOREGROUND: &str = "\nnext: keep the program in the foreground";
+
+/// From when the system gives a process's children away until it tells of its end: microseconds, but it may be busy.
+const AFTERLIFE: Duration = Duration::from_millis(50);
 
 /// The wait for a child.
 pub(super) struct Readiness<'a> {
@@ -48,11 +52,7 @@ impl<'a> Readiness<'a> {
         loop {
             self.check_alive(child)?;
             let looked = probe.look(child, self.left()).await;
-            if looked.is_err() {
-                // A daemon is a stranger as soon as the child has ended.
-                self.check_alive(child)?;
-            }
-            let Some(missing) = looked? else { return Ok(()) };
+            let Some(missing) = looked.map_err(|e| self.explained(child, e))? else { return Ok(()) };
             if self.left().is_zero() {
                 return Err(self.failed(child, &format!("{missing}\nnext: look at its output: {PERHAPS}")));
             }
@@ -64,7 +64,8 @@ impl<'a> Readiness<'a> {
     fn is_so_on_all(&self, child: &mut ChildNode) -> Result<bool> {
         self.check_alive(child)?;
         let listeners = self.held.iter().map(|port| Ok((port.port(), own_listener(port, child)?)));
-        let listeners = listeners.collect::<Result<Vec<_>>>()?;
+        let listeners = listeners.collect::<Result<Vec<_>>>();
+        let listeners = listeners.map_err(|e| self.explained(child, e))?;
         let all = listeners.iter().all(|(_, listener)| listener.is_some());
         for (port, listener) in listeners.iter().filter(|_| all) {
             if let Some(listener) = listener {
@@ -72,6 +73,18 @@ impl<'a> Readiness<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// What a child leaves behind is a stranger as soon as the child ends, a moment before that can be seen.
+    fn explained(&self, child: &mut ChildNode, error: Error) -> Error {
+        let until = Instant::now() + AFTERLIFE;
+        while Instant::now() < until {
+            if let Err(ended) = self.check_alive(child) {
+                return ended;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        error
     }
 
     /// A child that has ended will not get ready.

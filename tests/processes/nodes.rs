@@ -15,8 +15,7 @@ use libtest_mimic::Trial;
 
 use crate::servers::{http, nginx, ping, redis};
 use crate::support::{
-    PATIENCE, REUSE, REUSE_PORT, V4, V6, assert_nobody_else_can_bind, in_a_moment, listen, wait_until,
-    wait_until_refused,
+    PATIENCE, REUSE_PORT, V4, V6, assert_nobody_else_can_bind, in_a_moment, listen, wait_until,
 };
 use crate::worker::{Worker, role};
 use crate::{Outcome, roles, test, test_that_needs};
@@ -41,7 +40,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("node_that_serves_once_is_no_node", || run(serves_once)),
         test("node_that_listens_elsewhere_is_told_where", || run(elsewhere)),
         test("node_has_nothing_on_its_stdin", || run(stdin)),
-        test_that_needs("redis-server", "node_that_becomes_a_daemon_is_told_not_to", || run(daemon)),
         test("node_that_leaves_a_daemon_behind_names_it", || run(leaves_a_daemon)),
         test("node_dies_with_what_it_has_started", || run(grandchild)),
         test("node_dies_in_a_panic", || run(panic)),
@@ -272,34 +270,6 @@ async fn stdin() -> Outcome {
     node_in_role("serve-after-stdin").await.map(drop).map_err(Into::into)
 }
 
-async fn daemon() -> Outcome {
-    let (tell, told) = std::sync::mpsc::channel();
-    let dir = tempfile::tempdir()?;
-    let pid_file = dir.path().join("pid");
-    let file = pid_file.clone();
-    let node = TestNode::builder().with_auto_port().command(move |ports| {
-        let _ = tell.send(ports.addr());
-        let mut command = redis(ports.addr().port(), Path::new("/"));
-        command.args(["--daemonize", "yes", "--pidfile"]).arg(&file);
-        command
-    });
-    let text = error_of(node.ready_within(Duration::from_secs(10))).await?.to_string();
-    // It has left the node, and is ended here.
-    let addr = told.recv()?;
-    wait_until("it has written its process id", || {
-        fs::read_to_string(&pid_file).is_ok_and(|pid| pid.ends_with('\n'))
-    });
-    let pid = fs::read_to_string(&pid_file)?;
-    ensure!(Command::new("kill").args(["-9", pid.trim()]).status()?.success());
-    wait_until_refused(addr);
-    // It may not have listened yet when its parent ended.
-    ensure!(
-        text.contains("exit status: 0") && text.contains("next: keep the program in the foreground"),
-        "{text}"
-    );
-    Ok(())
-}
-
 /// The child ends as soon as what it leaves behind listens.
 async fn leaves_a_daemon() -> Outcome {
     let node = TestNode::builder().with_auto_port().command(|ports| {
@@ -331,12 +301,10 @@ async fn grandchild() -> Outcome {
         shell
     });
     let node = node.await?;
-    let addr = node.addr();
     let server = node.held("http").borrower().and_then(|borrower| borrower.pid).context("the server")?;
     ensure!(Some(server) != node.pid(), "it is the shell's child");
     drop(node);
     wait_until("the server is gone", || !is_alive(server));
-    ensure!(listen(V4, addr.port(), REUSE).is_ok());
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod holders;
 mod kernel;
 mod leaks;
 mod limits;
+mod node_ends;
 mod nodes;
 mod roles;
 mod servers;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         kernel::tests(),
         leaks::tests(),
         limits::tests(),
+        node_ends::tests(),
         nodes::tests(),
         servers::tests(),
         storm::tests(),

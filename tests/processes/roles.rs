@@ -11,7 +11,7 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
 use crate::support::*;
-use crate::{Outcome, activation, events, kernel, limits, nodes};
+use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ fn act(args: &[&str]) -> Outcome {
             hang();
             Ok(())
         }
-        ["node"] => nodes::node_and_wait(),
+        ["node"] => node_ends::node_and_wait(),
         ["failing-node"] => nodes::failing_node(),
         ["serve-activated"] => serve_activated(),
         ["hammer", port] => hammer(port.parse()?),

@@ -63,16 +63,13 @@ impl<'a> Readiness<'a> {
     /// Whether the child listens on all ports, and tells of it.
     fn is_so_on_all(&self, child: &mut ChildNode) -> Result<bool> {
         self.check_alive(child)?;
-        let listeners = self.held.iter().map(|port| Ok((port.port(), own_listener(port, child)?)));
-        let listeners = listeners.collect::<Result<Vec<_>>>();
-        let listeners = listeners.map_err(|e| self.explained(child, e))?;
-        let all = listeners.iter().all(|(_, listener)| listener.is_some());
-        for (port, listener) in listeners.iter().filter(|_| all) {
-            if let Some(listener) = listener {
-                emit_borrowed(*port, listener);
-            }
+        let listeners =
+            self.held.iter().map(|port| own_listener(port, child)).collect::<Result<Option<Vec<_>>>>();
+        let Some(listeners) = listeners.map_err(|e| self.explained(child, e))? else { return Ok(false) };
+        for (port, listener) in self.held.iter().zip(&listeners) {
+            emit_borrowed(port.port(), listener);
         }
-        Ok(all)
+        Ok(true)
     }
 
     /// What a child leaves behind is a stranger as soon as the child ends, a moment before that can be seen.

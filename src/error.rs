@@ -1,5 +1,6 @@
 //! What can go wrong, each with the next step to take.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
@@ -67,6 +68,16 @@ pub enum Error {
     #[error("the port range {given} cannot be used: {reason}")]
     InvalidRange {
         /// The range as it was written.
+        given: Box<str>,
+        /// What is wrong with it and how to mend it.
+        reason: &'static str,
+    },
+
+    /// Not a way to ask for ports: see [`PortRequest`](crate::PortRequest).
+    #[non_exhaustive]
+    #[error("the port request {given:?} cannot be used: {reason}")]
+    InvalidRequest {
+        /// The part that was not understood, as it was written.
         given: Box<str>,
         /// What is wrong with it and how to mend it.
         reason: &'static str,
@@ -170,6 +181,10 @@ impl Error {
         Self::InvalidRange { given: given.into(), reason }
     }
 
+    pub(crate) fn invalid_request(given: &str, reason: &'static str) -> Self {
+        Self::InvalidRequest { given: given.into(), reason }
+    }
+
     /// For `map_err`: the system refused to do `action` with `port`.
     pub(crate) fn system(
         port: impl Into<Option<u16>>,
@@ -177,6 +192,13 @@ impl Error {
     ) -> impl FnOnce(io::Error) -> Self {
         let port = port.into();
         move |source| Self::System { port, action, source }
+    }
+}
+
+/// Of conversions that cannot fail, where one that can would do.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -147,7 +147,7 @@ pub use identity::{Borrower, Holder, Holders, Identity};
 pub use lane::Lane;
 #[cfg(feature = "tokio")]
 pub use node::{Listeners, NodePorts, TestNode, TestNodeBuilder};
-pub use range::{Port, PortRange, PortRangeIter};
+pub use range::{Port, PortRange, PortRangeIter, PortRequest, WellKnown};
 pub use stats::{Latency, Slice, Stats, stats};
 
 /// For the code that the macros write; not for others, and without promises.

@@ -1,10 +1,14 @@
-//! Port numbers: one that is valid, a range of them, and the set that an allocator picks from.
+//! Port numbers: one that is valid, a range of them, a request for some, and the set that an allocator picks from.
 
 mod defaults;
 mod numbers;
 mod port;
+mod request;
+mod well_known;
 
 pub use port::Port;
+pub use request::PortRequest;
+pub use well_known::WellKnown;
 
 pub(crate) use defaults::{WELL_KNOWN, default_numbers};
 pub(crate) use numbers::Numbers;
@@ -52,7 +56,9 @@ impl PortRange {
         if first == 0 {
             return invalid("port 0 means \"any\" to the system and cannot be held: start at 1 or above");
         }
-        if first > end {
+        // Of 9..=8 too, whose `end` is 9.
+        let to_included = matches!(bounds.end_bound(), Bound::Included(_));
+        if first > end || first == end && to_included {
             return invalid("it is reversed: write the lower number first");
         }
         if first == end {
@@ -61,6 +67,12 @@ impl PortRange {
         // Both fit: `first` is at least 1 and below `end`, which is at most 65536.
         let port = |number: u32| Port::new(u16::try_from(number).unwrap_or(u16::MAX));
         Ok(Self { first: port(first)?, last: port(end - 1)? })
+    }
+
+    /// The range from `first` to `last`, which are known to be valid.
+    fn of_run(first: u16, last: u16) -> Self {
+        debug_assert!(first <= last);
+        Self { first: Port::in_range(first), last: Port::in_range(last) }
     }
 
     /// The lowest port of the range.

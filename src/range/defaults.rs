@@ -14,6 +14,7 @@ const NODE_PORTS: (u16, u16) = (30_000, 32_767);
 /// A default range with less room than this is not worth its name; then the kernel picks.
 const LEAST_ROOM: usize = 1_000;
 
+// To go when the allocator's builder takes a `PortRequest`: `WellKnown` has these numbers.
 /// Numbers that people expect a certain service on. A test server there would be talked to by mistake, or, on a
 /// port that browsers block, not at all.
 #[rustfmt::skip]

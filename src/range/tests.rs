@@ -20,8 +20,10 @@ fn every_way_to_write_a_range_is_understood() {
 #[test]
 fn a_reversed_range_says_so() {
     #[expect(clippy::reversed_empty_ranges)]
-    let message = text(PortRange::new(9..=7));
-    assert!(message.contains("9..=7") && message.contains("reversed"), "{message}");
+    for (reversed, written) in [(9..=7, "9..=7"), (9..=8, "9..=8")] {
+        let message = text(PortRange::new(reversed));
+        assert!(message.contains(written) && message.contains("reversed"), "{message}");
+    }
 }
 
 #[test]
@@ -72,6 +74,23 @@ fn numbers_are_cut_at_every_edge() {
     assert_eq!(all(&numbers), [11, 15, 16, 17, 18]);
     numbers.remove(0, u16::MAX);
     assert_eq!(numbers.len(), 0);
+}
+
+#[test]
+fn numbers_that_are_put_behind_others_come_once_and_in_order() {
+    let new = |range| Numbers::new(PortRange::new(range).unwrap());
+    let mut numbers = new(20..=22);
+    numbers.append(new(10..=11));
+    numbers.append(new(9..=13));
+    numbers.append(new(14..=14));
+    let all: Vec<_> = (0..numbers.len()).map(|index| numbers.nth(index)).collect();
+    assert_eq!(all, [20, 21, 22, 10, 11, 9, 12, 13, 14]);
+    for (index, port) in all.iter().enumerate() {
+        assert_eq!(numbers.index_of(*port), Some(index));
+    }
+    assert!(!numbers.contains(23) && !numbers.contains(8) && !numbers.contains(15));
+    numbers.remove_all(&new(11..=21));
+    assert_eq!((numbers.len(), numbers.nth(0), numbers.nth(1), numbers.nth(2)), (3, 22, 10, 9));
 }
 
 #[test]

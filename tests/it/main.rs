@@ -16,6 +16,7 @@ mod lending;
 #[cfg(feature = "tokio")]
 mod node;
 mod release_first;
+mod request;
 mod stats;
 mod waiting;
 #[cfg(all(feature = "macros", feature = "tokio"))]

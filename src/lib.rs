@@ -109,7 +109,8 @@
 //! # Figures and events
 //!
 //! [`stats()`] counts for the process, [`PortAllocator::stats`] for an allocator. Every step is a `tracing` event;
-//! `HELDPORT_DEBUG=1` prints them to stderr without a subscriber.
+//! `HELDPORT_DEBUG=1` prints them to stderr without a subscriber. [`console_progress`] shows there how ports are
+//! chosen, a line for each.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -130,6 +131,7 @@ mod lane;
 mod node;
 #[cfg(feature = "tokio")]
 mod owner;
+mod progress;
 mod range;
 mod stats;
 
@@ -142,11 +144,13 @@ pub use allocator::{Backoff, PortAllocator, PortAllocatorBuilder};
 #[cfg(feature = "macros")]
 pub use delivery::with_ports;
 pub use error::{Error, Result};
+pub use event::PortEvent;
 pub use held::{HandOverError, HeldListener, HeldPort};
 pub use identity::{Borrower, Holder, Holders, Identity};
 pub use lane::Lane;
 #[cfg(feature = "tokio")]
 pub use node::{Listeners, NodePorts, TestNode, TestNodeBuilder};
+pub use progress::console_progress;
 pub use range::{Port, PortRange, PortRangeIter, PortRequest, WellKnown};
 pub use stats::{Latency, Slice, Stats, stats};
 

@@ -122,6 +122,7 @@ mod error;
 mod event;
 #[cfg(feature = "rstest")]
 pub mod fixtures;
+mod hash;
 mod held;
 mod holder;
 mod identity;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::identity::{Holder, Holders};
@@ -159,6 +160,19 @@ pub enum Error {
         limit: Option<u64>,
     },
 
+    /// Ports cannot be remembered from run to run: the directory for them cannot be made, read or written, or it is
+    /// not this user's alone.
+    #[non_exhaustive]
+    #[error("ports cannot be remembered in {path:?}: {reason}")]
+    StateDirectory {
+        /// The directory, or the file in it that is in the way.
+        path: Box<Path>,
+        /// What is wrong with it and how to mend it.
+        reason: Box<str>,
+        /// What the system said, if it was asked to do something.
+        source: Option<io::Error>,
+    },
+
     /// The operating system refused something that it should not.
     #[non_exhaustive]
     #[error("cannot {action}{}: {source}", port.map(|port| format!(" port {port}")).unwrap_or_default())]
@@ -183,6 +197,20 @@ impl Error {
 
     pub(crate) fn invalid_request(given: &str, reason: &'static str) -> Self {
         Self::InvalidRequest { given: given.into(), reason }
+    }
+
+    /// `mend` is one way to go on; another directory is always the other.
+    pub(crate) fn state_directory(
+        path: &Path,
+        wrong: impl fmt::Display,
+        mend: impl fmt::Display,
+        source: Option<io::Error>,
+    ) -> Self {
+        let said = source.as_ref().map(|source| format!(": {source}")).unwrap_or_default();
+        let reason = format!(
+            "{wrong}{said}\nnext: {mend}, or choose another directory with `state_dir` or HELDPORT_STATE_DIR"
+        );
+        Self::StateDirectory { path: path.into(), reason: reason.into(), source }
     }
 
     /// For `map_err`: the system refused to do `action` with `port`.

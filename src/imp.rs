@@ -14,6 +14,9 @@ mod other;
 #[cfg(not(all(target_os = "linux", not(heldport_portable))))]
 pub(crate) use other::*;
 
+mod files;
+pub(crate) use files::*;
+
 #[cfg(test)]
 pub(crate) mod simulate;
 

@@ -1,8 +1,13 @@
 //! Policy: which numbers, where to start, how often to try, how long to wait.
 
 mod builder;
+mod config;
 mod exact;
+mod pool;
 mod search;
+mod several;
+mod sticky;
+mod tries;
 mod waiting;
 
 pub use builder::PortAllocatorBuilder;
@@ -13,11 +18,11 @@ use std::sync::LazyLock;
 
 use once_cell::sync::OnceCell;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::held::HeldPort;
 use crate::stats::{Recorder, Stats};
-use builder::Config;
-use search::{Miss, Pool};
+use config::Config;
+use pool::Pool;
 
 /// Gives out held ports of one range. Free to share between threads; all allocators of a process respect each
 /// other's ports, and the kernel sees to those of other processes.
@@ -52,7 +57,8 @@ impl PortAllocator {
     }
 
     fn new(config: Config) -> Self {
-        Self { config, pool: OnceCell::new(), recorder: Recorder::new() }
+        let recorder = Recorder::new(config.listener.clone());
+        Self { config, pool: OnceCell::new(), recorder }
     }
 
     /// A port. Numbers in use are passed over; a released one comes round last.
@@ -62,60 +68,7 @@ impl PortAllocator {
     /// privileged number without the right to it, [`Error::TooManyOpenFiles`] at the process's file limit,
     /// [`Error::System`] for what the system should not refuse.
     pub fn acquire(&self) -> Result<HeldPort> {
-        self.take().map_err(|miss| self.failed(miss))
-    }
-
-    /// `N` ports, or none.
-    ///
-    /// # Errors
-    /// As [`acquire_many`](Self::acquire_many).
-    pub fn acquire_array<const N: usize>(&self) -> Result<[HeldPort; N]> {
-        let ports = self.acquire_many(N)?;
-        match ports.try_into() {
-            Ok(ports) => Ok(ports),
-            Err(_) => unreachable!("acquire_many gives as many as it was asked for"),
-        }
-    }
-
-    /// `count` ports, or none: if one cannot be had, those before it are released.
-    ///
-    /// # Errors
-    /// [`Error::InvalidCount`] for 0 or more than the range has; else as [`acquire`](Self::acquire).
-    pub fn acquire_many(&self, count: usize) -> Result<Vec<HeldPort>> {
-        self.check_count(count)?;
-        let mut ports = Vec::with_capacity(count);
-        while ports.len() < count {
-            match self.take() {
-                Ok(port) => ports.push(port),
-                Err(miss) => {
-                    // Those of a full range are not in the way; those that used up the files are to be counted.
-                    if matches!(miss, Miss::Exhausted { .. }) {
-                        ports.clear();
-                    }
-                    return Err(self.failed(miss));
-                }
-            }
-        }
-        Ok(ports)
-    }
-
-    /// `count` ports on consecutive numbers, in their order, or none.
-    ///
-    /// A block is found if there is one, wherever it lies: behind a number in use it begins anew, and no number is
-    /// tried again but those of a block that lies about the place where the search began. Only one thread of a
-    /// process searches for blocks at a time.
-    ///
-    /// ```
-    /// let block = heldport::PortAllocator::global().acquire_block(3)?;
-    /// assert_eq!(block[2].port(), block[0].port() + 2);
-    /// # Ok::<(), heldport::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::InvalidCount`] for 0 or more than the range has; else as [`acquire`](Self::acquire).
-    pub fn acquire_block(&self, count: usize) -> Result<Vec<HeldPort>> {
-        self.check_count(count)?;
-        self.take_run(count).map(Iterator::collect).map_err(|miss| self.failed(miss))
+        self.take(self.config.protocol).map_err(|miss| self.failed(miss))
     }
 
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.
@@ -129,15 +82,6 @@ impl PortAllocator {
     /// The addresses of its ports.
     fn ips(&self) -> Vec<IpAddr> {
         self.config.host.ips().collect()
-    }
-
-    fn check_count(&self, count: usize) -> Result<()> {
-        let available = self.pool().map_err(|miss| self.failed(miss))?.len();
-        if count == 0 || count > available {
-            self.recorder.failed();
-            return Err(Error::InvalidCount { count, available });
-        }
-        Ok(())
     }
 }
 

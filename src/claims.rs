@@ -121,10 +121,10 @@ impl Cursor {
         })
     }
 
-    /// Starts the next search behind `place`, unless it starts further on already.
-    pub(crate) fn pass(&self, place: &Place) {
+    /// Starts the next search behind the `count` places from here on, unless it starts further on already.
+    pub(crate) fn pass(&self, place: &Place, count: usize) {
         if self.moves {
-            self.next.fetch_max(place.position.wrapping_add(1), Ordering::Relaxed);
+            self.next.fetch_max(place.position.wrapping_add(count as u64), Ordering::Relaxed);
         }
     }
 }

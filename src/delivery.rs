@@ -7,12 +7,13 @@
     reason = "public for the code that the macro writes, and hidden"
 )]
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::{fmt, vec};
 
 use crate::allocator::{PortAllocator, PortAllocatorBuilder};
 use crate::error::Error;
-use crate::held::{HeldListener, HeldPort, Remainder};
+use crate::held::{HeldListener, HeldPort, HeldUdpSocket, Remainder};
+use crate::protocol::Protocol;
 
 /// Gives a test ports that are held for as long as it runs. It stands above `#[test]`, `#[tokio::test]`,
 /// `#[rstest]` and the like, and changes nothing but the start of the function.
@@ -40,7 +41,8 @@ use crate::held::{HeldListener, HeldPort, Remainder};
 ///
 /// * `#[with_ports(3)]`: so many ports, delivered to the first parameter without an attribute, or to the one that is
 ///   marked `#[ports]`. What `#[rstest]` and `#[test_case]` fill may stand beside it.
-/// * `#[with_ports(http, grpc)]`: a port for each parameter of that name.
+/// * `#[with_ports(http, grpc)]`: a port for each parameter of that name. `quic: udp` holds it for UDP, `dns: both` for
+///   TCP and UDP on one number; a `UdpSocket` is understood without.
 ///
 /// and after a comma, in any order:
 ///
@@ -54,10 +56,10 @@ use crate::held::{HeldListener, HeldPort, Remainder};
 ///
 /// # What is delivered
 ///
-/// The parameter's type says it: [`HeldPort`], [`HeldListener`], or a `TcpListener` of std or tokio that listens
-/// already; for several ports an array or a tuple of these, or a `Vec`. An alias of such a type and a pattern
-/// (`[api, admin]: [HeldPort; 2]`) will do. Beside a bare `TcpListener` the port's other legs stay held until the test
-/// ends, and its backlog accepts connections before the test does.
+/// The parameter's type says it: [`HeldPort`], [`HeldListener`], a `TcpListener` of std or tokio that listens
+/// already, [`HeldUdpSocket`], or a `UdpSocket` of std or tokio; for several ports an array or a tuple of these, or a `Vec`. An alias of such a type and a pattern
+/// (`[api, admin]: [HeldPort; 2]`) will do. Beside a bare socket the port's other legs stay held until the test
+/// ends. A listener's backlog accepts connections before the test does.
 ///
 /// # Failure
 ///
@@ -69,7 +71,7 @@ use crate::held::{HeldListener, HeldPort, Remainder};
 /// # Order
 ///
 /// Below `#[test]`, or anything that refuses or fills parameters, it comes too late: this is an error. Below
-/// `#[tokio::test]` it works, but outside the runtime, so that no tokio listener can be delivered.
+/// `#[tokio::test]` it works, but outside the runtime, so that no tokio socket can be delivered.
 ///
 /// ```compile_fail,test_harness
 /// #[test]
@@ -87,15 +89,22 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Acquires all, by settings of the test's own or from the global allocator.
+    /// Acquires all, each for its own protocol, by settings of the test's own or from the global allocator.
     pub fn acquire(
-        count: usize,
+        protocols: &[Protocol],
         block: bool,
         settings: Option<PortAllocatorBuilder>,
     ) -> Result<Self, Failure> {
         let own = settings.map(PortAllocatorBuilder::build).transpose()?;
         let allocator = own.as_ref().unwrap_or(PortAllocator::global());
-        let ports = if block { allocator.acquire_block(count) } else { allocator.acquire_many(count) };
+        let (count, protocol) = (protocols.len(), |index: usize| protocols[index]);
+        let ports = if count == 0 {
+            Ok(Vec::new()) // none of the parameters is configured
+        } else if block {
+            allocator.acquire_run(count, protocol)
+        } else {
+            allocator.acquire_each(count, protocol)
+        };
         Ok(Self { left: ports?.into_iter(), remainders: Vec::new() })
     }
 
@@ -115,7 +124,7 @@ impl Ports {
 pub enum Failure {
     /// They could not be had.
     Error(Error),
-    /// A tokio listener was asked for outside tokio.
+    /// A tokio socket was asked for outside tokio.
     NoRuntime,
 }
 
@@ -138,7 +147,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Error(e) => e.fmt(f),
             Self::NoRuntime => f.write_str(
-                "a tokio listener can only be made in a tokio runtime\n\
+                "a tokio socket can only be made in a tokio runtime\n\
                  next: put `#[with_ports]` above `#[tokio::test]`, or take a `HeldPort`",
             ),
         }
@@ -155,9 +164,13 @@ impl<E: Into<Error>> From<E> for Failure {
 #[diagnostic::on_unimplemented(
     message = "`#[with_ports]` cannot deliver a port as `{Self}`",
     label = "is not made of a port",
-    note = "a port is delivered as a `HeldPort`, a `HeldListener`, or a `TcpListener` of std or tokio"
+    note = "a port is delivered as a `HeldPort`, a `HeldListener`, a `HeldUdpSocket`, or a `TcpListener` or `UdpSocket` \
+            of std or tokio"
 )]
 pub trait FromPort: Sized {
+    /// What it has to be held for, if the test does not say.
+    const PROTOCOL: Protocol = Protocol::Tcp;
+
     fn from_port(port: HeldPort, ports: &mut Ports) -> Result<Self, Failure>;
 }
 
@@ -181,12 +194,45 @@ impl FromPort for TcpListener {
     }
 }
 
+impl FromPort for HeldUdpSocket {
+    const PROTOCOL: Protocol = Protocol::Udp;
+
+    fn from_port(port: HeldPort, _: &mut Ports) -> Result<Self, Failure> {
+        Ok(port.into_udp_socket()?)
+    }
+}
+
+impl FromPort for UdpSocket {
+    const PROTOCOL: Protocol = Protocol::Udp;
+
+    fn from_port(port: HeldPort, ports: &mut Ports) -> Result<Self, Failure> {
+        let (socket, remainder) = port.into_udp_socket()?.split();
+        ports.remainders.push(remainder);
+        Ok(socket)
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn check_runtime() -> Result<(), Failure> {
+    tokio::runtime::Handle::try_current().map(drop).map_err(|_| Failure::NoRuntime)
+}
+
+#[cfg(feature = "tokio")]
+impl FromPort for tokio::net::UdpSocket {
+    const PROTOCOL: Protocol = Protocol::Udp;
+
+    fn from_port(port: HeldPort, ports: &mut Ports) -> Result<Self, Failure> {
+        check_runtime()?;
+        let (socket, remainder) = port.into_udp_socket()?.split_for_tokio()?;
+        ports.remainders.push(remainder);
+        Ok(socket)
+    }
+}
+
 #[cfg(feature = "tokio")]
 impl FromPort for tokio::net::TcpListener {
     fn from_port(port: HeldPort, ports: &mut Ports) -> Result<Self, Failure> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Failure::NoRuntime);
-        }
+        check_runtime()?;
         let (listener, remainder) = port.into_listener()?.split_for_tokio()?;
         ports.remainders.push(remainder);
         Ok(listener)
@@ -197,28 +243,37 @@ impl FromPort for tokio::net::TcpListener {
 #[diagnostic::on_unimplemented(
     message = "`#[with_ports]` cannot deliver {N} port(s) as `{Self}`",
     label = "is not made of {N} port(s)",
-    note = "a port is delivered as a `HeldPort`, a `HeldListener`, or a `TcpListener` of std or tokio; several as \
-            an array or a tuple of as many of these, or a `Vec`",
+    note = "a port is delivered as a `HeldPort`, a `HeldListener`, a `HeldUdpSocket`, or a `TcpListener` or `UdpSocket` \
+            of std or tokio; several as an array or a tuple of as many of these, or a `Vec`",
     note = "ask for as many ports as it is made of, or write a type that is made of {N}",
     note = "for several parameters, name the ports: `#[with_ports(http, grpc)]`"
 )]
 pub trait FromPorts<const N: usize>: Sized {
+    /// What each has to be held for, if the test does not say.
+    const PROTOCOLS: [Protocol; N];
+
     fn from_ports(ports: &mut Ports) -> Result<Self, Failure>;
 }
 
 impl<T: FromPort> FromPorts<1> for T {
+    const PROTOCOLS: [Protocol; 1] = [T::PROTOCOL];
+
     fn from_ports(ports: &mut Ports) -> Result<Self, Failure> {
         ports.next()
     }
 }
 
 impl<T: FromPort, const N: usize> FromPorts<N> for Vec<T> {
+    const PROTOCOLS: [Protocol; N] = [T::PROTOCOL; N];
+
     fn from_ports(ports: &mut Ports) -> Result<Self, Failure> {
         (0..N).map(|_| ports.next()).collect()
     }
 }
 
 impl<T: FromPort, const N: usize> FromPorts<N> for [T; N] {
+    const PROTOCOLS: [Protocol; N] = [T::PROTOCOL; N];
+
     fn from_ports(ports: &mut Ports) -> Result<Self, Failure> {
         let all = <Vec<T> as FromPorts<N>>::from_ports(ports)?;
         Ok(all.try_into().unwrap_or_else(|_| unreachable!("a vector of N")))
@@ -228,6 +283,8 @@ impl<T: FromPort, const N: usize> FromPorts<N> for [T; N] {
 macro_rules! from_ports_for_tuples {
     ($($count:literal: $($element:ident)+;)+) => {$(
         impl<$($element: FromPort),+> FromPorts<$count> for ($($element,)+) {
+            const PROTOCOLS: [Protocol; $count] = [$($element::PROTOCOL),+];
+
             fn from_ports(ports: &mut Ports) -> Result<Self, Failure> {
                 Ok(($(ports.next::<$element>()?,)+))
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::identity::{Holder, Holders};
+use crate::protocol::Protocol;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,21 +23,25 @@ pub enum Error {
     /// Every number that was tried is in use, or has too few free ones behind it.
     #[non_exhaustive]
     #[error(
-        "{}\n{holders}next: widen the range, release ports earlier, or wait for one with `acquire_within`",
+        "{}\n{holders}next: {}",
         if *count == 1 {
             format!("no free port in {range:?}: {tried} tried, all in use")
         } else {
-            format!("no {count} consecutive free ports in {range:?}: {tried} tried")
-        }
+            format!("no {count} free ports together in {range:?}: {tried} places tried")
+        },
+        elsewhere(*preferred, range)
     )]
     RangeExhausted {
-        /// Lowest and highest number of the range that was searched.
+        /// Lowest and highest number of those that were tried.
         range: RangeInclusive<u16>,
-        /// How many numbers were looked at.
+        /// How many numbers were tried; of several together, how many as the first of them.
         tried: usize,
-        /// How many consecutive numbers were wanted: 1, unless by
-        /// [`acquire_block`](crate::PortAllocator::acquire_block).
+        /// How many numbers were wanted together: 1, unless by
+        /// [`acquire_block`](crate::PortAllocator::acquire_block) or
+        /// [`acquire_offsets`](crate::PortAllocator::acquire_offsets).
         count: usize,
+        /// The number that the search was to begin at, if it was.
+        preferred: Option<u16>,
         /// Who is on them: this process's tests by name, others by pid and program.
         holders: Box<Holders>,
     },
@@ -115,6 +120,20 @@ pub enum Error {
         /// When only connections that were closed a moment ago are left (`TIME_WAIT`): how long until the last
         /// of them is gone.
         retry_after: Option<Duration>,
+    },
+
+    /// A hand-over that a port is not held for.
+    #[non_exhaustive]
+    #[error(
+        "port {port} is held for {held}, not for {needed}\nnext: acquire it with `.protocol(..)` for {needed}"
+    )]
+    WrongProtocol {
+        /// The number.
+        port: u16,
+        /// What it is held for.
+        held: Protocol,
+        /// What the hand-over needs.
+        needed: Protocol,
     },
 
     /// Another listens on a number that was lent.
@@ -248,6 +267,18 @@ fn in_use(holder: Option<&Holder>, retry_after: Option<Duration>) -> String {
         ),
         (None, None) => "by whom cannot be told\nnext: let heldport pick a number".to_owned(),
     }
+}
+
+/// What to do about a range without a free port.
+fn elsewhere(preferred: Option<u16>, range: &RangeInclusive<u16>) -> String {
+    let Some(preferred) = preferred else {
+        return "widen the range, release ports earlier, or wait for one with `acquire_within`".to_owned();
+    };
+    // Behind those that were tried; where the numbers end there, well before them.
+    let other = range.end().checked_add(1).unwrap_or_else(|| preferred.saturating_sub(1000).max(1024));
+    format!(
+        "start elsewhere, such as at {other}, try more numbers (`attempts`), or wait for one with `acquire_within`"
+    )
 }
 
 fn output_of(output: &str) -> String {

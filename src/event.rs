@@ -1,9 +1,10 @@
-//! What happens to ports, told in one place: as `tracing` events, and on stderr with `HELDPORT_DEBUG=1`.
+//! What happens to ports, told in one place: to the closure that was given for it, as `tracing` events, and on stderr
+//! with `HELDPORT_DEBUG=1`.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// What subscribers filter by.
@@ -17,37 +18,126 @@ static DEBUG: LazyLock<bool> = LazyLock::new(|| {
     std::env::var_os("HELDPORT_DEBUG").is_some_and(|value| !value.is_empty() && value != "0")
 });
 
-/// A step in a port's life.
-pub(crate) enum PortEvent<'a> {
-    Busy { port: u16 },
-    Acquired { port: u16, attempts: u64, took: Duration },
-    Exhausted { range: &'a RangeInclusive<u16>, tried: usize },
-    Waiting { pause: Duration },
-    Lent { port: u16 },
-    Borrowed { port: u16, pid: Option<u32>, program: Option<&'a str> },
-    Reclaimed { port: u16 },
-    HandedOver { port: u16, to: &'static str },
-    Released { port: u16 },
+/// A step in a port's life, as [`PortAllocatorBuilder::on_event`](crate::PortAllocatorBuilder::on_event) tells it.
+///
+/// An acquisition is [`Trying`](Self::Trying) a number and another, each [`Busy`](Self::Busy), until one is
+/// [`Bound`](Self::Bound) or the range [`Exhausted`](Self::Exhausted), all on the thread that acquires. Several ports
+/// at once are `Bound` together, in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PortEvent {
+    /// This number is tried now.
+    #[non_exhaustive]
+    Trying {
+        /// The number.
+        port: u16,
+    },
+    /// It is in use, by this process or another; the search goes on.
+    #[non_exhaustive]
+    Busy {
+        /// The number.
+        port: u16,
+    },
+    /// It is held.
+    #[non_exhaustive]
+    Bound {
+        /// The number.
+        port: u16,
+        /// How many numbers were tried for it, itself included; of several at once, its share.
+        attempts: u64,
+        /// How long the search took; of several at once, its share.
+        took: Duration,
+    },
+    /// No number is left to try.
+    #[non_exhaustive]
+    Exhausted {
+        /// Lowest and highest number of those that were tried.
+        range: RangeInclusive<u16>,
+        /// How many there were.
+        tried: usize,
+    },
+    /// All numbers are in use: they will be tried again when a port is released here, or after this pause.
+    #[non_exhaustive]
+    Waiting {
+        /// The longest time until then.
+        pause: Duration,
+    },
+    /// A borrower may bind it now.
+    #[non_exhaustive]
+    Lent {
+        /// The number.
+        port: u16,
+    },
+    /// Somebody serves on the lent number.
+    #[non_exhaustive]
+    Borrowed {
+        /// The number.
+        port: u16,
+        /// Its process, where known.
+        pid: Option<u32>,
+        /// Its program, where known.
+        program: Option<String>,
+    },
+    /// It is closed to all but the borrower again.
+    #[non_exhaustive]
+    Reclaimed {
+        /// The number.
+        port: u16,
+    },
+    /// Its socket was given away.
+    #[non_exhaustive]
+    HandedOver {
+        /// The number.
+        port: u16,
+        /// As what.
+        to: &'static str,
+    },
+    /// It is held no more.
+    #[non_exhaustive]
+    Released {
+        /// The number.
+        port: u16,
+    },
 }
 
-impl PortEvent<'_> {
+/// A closure that is told.
+#[derive(Clone)]
+pub(crate) struct Listener(Arc<dyn Fn(&PortEvent) + Send + Sync>);
+
+impl Listener {
+    pub(crate) fn new(listener: impl Fn(&PortEvent) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listener))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
+impl PortEvent {
     /// Tells whoever listens.
-    pub(crate) fn emit(&self) {
+    pub(crate) fn emit(&self, listener: Option<&Listener>) {
         self.trace();
         if *DEBUG {
             // Not `eprintln`, which panics if stderr is closed: also in a `Drop`, while another panic unwinds.
             let _ = writeln!(io::stderr(), "heldport: {self}");
+        }
+        if let Some(Listener(tell)) = listener {
+            tell(self);
         }
     }
 
     fn trace(&self) {
         use tracing::{debug, trace, warn};
         match self {
+            Self::Trying { port } => trace!(target: TARGET, port, "trying port"),
             Self::Busy { port } => trace!(target: TARGET, port, "port busy"),
-            Self::Acquired { port, attempts, took } if *attempts > MANY_ATTEMPTS => {
+            Self::Bound { port, attempts, took } if *attempts > MANY_ATTEMPTS => {
                 warn!(target: TARGET, port, attempts, ?took, "port acquired after many attempts: the range is crowded");
             }
-            Self::Acquired { port, attempts, took } => {
+            Self::Bound { port, attempts, took } => {
                 debug!(target: TARGET, port, attempts, ?took, "port acquired");
             }
             Self::Exhausted { range, tried } => debug!(target: TARGET, ?range, tried, "no port free"),
@@ -63,11 +153,12 @@ impl PortEvent<'_> {
     }
 }
 
-impl fmt::Display for PortEvent<'_> {
+impl fmt::Display for PortEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Trying { port } => write!(f, "trying {port}"),
             Self::Busy { port } => write!(f, "{port} is in use, trying the next"),
-            Self::Acquired { port, attempts, took } => {
+            Self::Bound { port, attempts, took } => {
                 let warning = if *attempts > MANY_ATTEMPTS { " (the range is crowded)" } else { "" };
                 write!(f, "acquired {port} in {took:.1?}, attempts: {attempts}{warning}")
             }
@@ -77,7 +168,7 @@ impl fmt::Display for PortEvent<'_> {
             Self::Borrowed { port, pid, program } => {
                 write!(f, "{port} is borrowed")?;
                 pid.map_or(Ok(()), |pid| write!(f, " by pid {pid}"))?;
-                program.map_or(Ok(()), |program| write!(f, " ({program})"))
+                program.as_ref().map_or(Ok(()), |program| write!(f, " ({program})"))
             }
             Self::Reclaimed { port } => write!(f, "reclaimed {port}"),
             Self::HandedOver { port, to } => write!(f, "handed {port} over to {to}"),

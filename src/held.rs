@@ -2,19 +2,21 @@
 
 mod borrower;
 mod fork;
+mod hand_over;
 mod hold;
 mod leg;
-mod listener;
 mod registration;
+mod socket;
 
-pub use listener::{HandOverError, HeldListener};
+pub use hand_over::HandOverError;
+pub use socket::{HeldListener, HeldSocket, HeldUdpSocket};
 
 #[cfg(feature = "tokio")]
-pub(crate) use borrower::{PERHAPS, Pauses, emit_borrowed, pause};
+pub(crate) use borrower::{PERHAPS, Pauses, pause};
 pub(crate) use fork::ForkGrace;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 #[cfg(feature = "macros")]
-pub(crate) use listener::Remainder;
+pub(crate) use socket::Remainder;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -29,6 +31,7 @@ use crate::error::Result;
 use crate::event::PortEvent;
 use crate::holder;
 use crate::imp;
+use crate::protocol::Protocol;
 use crate::stats::Recorder;
 use hold::Hold;
 use registration::Registration;
@@ -90,10 +93,17 @@ impl HeldPort {
         self.hold.lock().addr()
     }
 
-    /// The addresses of all legs: usually 127.0.0.1 and `::1`.
+    /// The addresses that it is held on: usually 127.0.0.1 and `::1`.
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
         self.hold.lock().addrs()
+    }
+
+    /// What it is held for: TCP, unless the allocator's
+    /// [`protocol`](crate::PortAllocatorBuilder::protocol) says otherwise.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.hold.lock().protocol()
     }
 
     /// Lets a server bind and listen on the number while it stays held. Nothing changes if it is lent already.
@@ -101,6 +111,9 @@ impl HeldPort {
     /// From here until the server listens, `bind(0)` and outgoing connections still never get the number. A
     /// server that sets SO_REUSEADDR can bind it, as nearly every server does. So can a stranger that asks for
     /// this very number with that option; [`wait_borrowed`](Self::wait_borrowed) tells the one from the other.
+    ///
+    /// UDP cannot be lent: those sockets are closed here, and anyone may take the number for UDP until the server does.
+    /// [`wait_borrowed`](Self::wait_borrowed) looks who has, and [`reclaim`](Self::reclaim) takes back what is free.
     ///
     /// Where the system cannot lend (macOS, Windows, some sandboxes, or
     /// [`release_first`](crate::PortAllocatorBuilder::release_first)), the sockets are closed here and
@@ -117,7 +130,7 @@ impl HeldPort {
         // A listener that stays is for the server to find.
         let _ = ForkGrace::retry(|| self.hold.lock().check_for_copies());
         if self.hold.lock().lend()? {
-            PortEvent::Lent { port: self.port() }.emit();
+            self.registration.emit(&PortEvent::Lent { port: self.port() });
         }
         Ok(())
     }
@@ -133,15 +146,15 @@ impl HeldPort {
     /// families: only then can the kernel's memory of that option be wiped, which lets other processes of the
     /// same user in that set it too, also while the server lives. For every other server this is done here.
     ///
-    /// Where the system cannot lend, the legs that the server has left free are held again; the others remain
-    /// its own, and the port [`is_lent`](Self::is_lent) until a `reclaim` after its end.
+    /// Where the system cannot lend, and of UDP, the legs that the server has left free are held again; the others
+    /// remain its own, and the port [`is_lent`](Self::is_lent) until a `reclaim` after its end.
     ///
     /// # Errors
     /// [`Error::Stolen`] where the system cannot lend and a stranger is on the number, [`Error::System`] if the
     /// system refuses.
     pub fn reclaim(&self) -> Result<()> {
         if self.hold.lock().reclaim()? {
-            PortEvent::Reclaimed { port: self.port() }.emit();
+            self.registration.emit(&PortEvent::Reclaimed { port: self.port() });
         }
         Ok(())
     }
@@ -171,7 +184,7 @@ impl HeldPort {
     /// # Errors
     /// [`Error::InUse`] if somebody listens on it already: an earlier listener of this process at once, another
     /// process (a borrower, a child just killed) if it has not let go after half a second.
-    /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses. The port stays as it was.
+    /// [`Error::WrongProtocol`] if the port is held for UDP alone. [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses. The port stays as it was.
     pub fn listen(&self) -> Result<TcpListener> {
         let listener = self.listener()?;
         self.registration.handed_over("a listener over the hold");
@@ -186,8 +199,9 @@ impl HeldPort {
     /// in between is an error.
     ///
     /// # Errors
-    /// A [`HandOverError`] that gives the port back: [`Error::InUse`] if an earlier listener is still there, or a
-    /// borrower that has not let go after half a second; else as [`reclaim`](Self::reclaim), for a lent port.
+    /// A [`HandOverError`] that gives the port back: [`Error::WrongProtocol`] if it is held for UDP alone,
+    /// [`Error::InUse`] if an earlier listener is still there, or a borrower that has not let go after half a second;
+    /// else as [`reclaim`](Self::reclaim), for a lent port.
     pub fn into_listener(mut self) -> Result<HeldListener, HandOverError> {
         let grace = ForkGrace::new();
         loop {
@@ -212,17 +226,50 @@ impl HeldPort {
         }
     }
 
+    /// The held UDP socket itself: no second bind, so no instant at which the number is open. The other legs stay held
+    /// as long as it lives. What was sent to it so far is thrown away.
+    ///
+    /// A port that is held for both protocols gives both: first a listener over the hold, then this.
+    ///
+    /// ```
+    /// use heldport::{PortAllocator, Protocol};
+    ///
+    /// let port = PortAllocator::builder().protocol(Protocol::TcpAndUdp).build()?.acquire()?;
+    /// let http = port.listen()?;                 // HTTP/1 and /2 here
+    /// let quic = port.into_udp_socket()?;        // and HTTP/3 on the same number
+    /// assert_eq!(http.local_addr().unwrap(), quic.addr());
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A [`HandOverError`] that gives the port back: [`Error::WrongProtocol`] if it is not held for UDP,
+    /// [`Error::InUse`] if it is lent and a borrower has it, else as [`reclaim`](Self::reclaim).
+    pub fn into_udp_socket(self) -> Result<HeldUdpSocket, HandOverError> {
+        let Self { hold, registration } = self;
+        match hold.into_inner().into_udp_socket() {
+            Ok((addr, socket, others)) => {
+                registration.handed_over("a UDP socket");
+                Ok(HeldUdpSocket::new(addr.ip(), socket, others, registration))
+            }
+            Err((error, hold)) => {
+                Err(HandOverError { error, port: Self { hold: Mutex::new(hold), registration } })
+            }
+        }
+    }
+
     /// A listener beside the hold. The lock is free between tries.
     fn listener(&self) -> Result<TcpListener> {
         ForkGrace::retry(|| self.listen_once())
     }
 
     fn listen_once(&self) -> Result<TcpListener> {
-        let mut hold = self.hold.lock();
-        let closed = !hold.is_lent();
-        let listener = hold.listen();
-        if closed && hold.is_lent() {
-            PortEvent::Lent { port: self.port() }.emit();
+        let (listener, lent) = {
+            let mut hold = self.hold.lock();
+            let closed = !hold.is_lent();
+            (hold.listen(), closed && hold.is_lent())
+        };
+        if lent {
+            self.registration.emit(&PortEvent::Lent { port: self.port() });
         }
         listener
     }
@@ -235,8 +282,8 @@ impl HeldPort {
     /// changed `arg0`. Where the system cannot lend, see [`listen`](Self::listen).
     ///
     /// # Errors
-    /// [`Error::InUse`] if somebody listens on the port, [`Error::System`] if the program cannot be started, or
-    /// off Linux. The port stays as it was.
+    /// [`Error::InUse`] if somebody listens on the port, [`Error::WrongProtocol`] if it is held for UDP alone,
+    /// [`Error::System`] if the program cannot be started, or off Linux. The port stays as it was.
     pub fn spawn_with_listeners(&self, command: Command) -> Result<Child> {
         let listener = self.listener()?;
         let child = imp::spawn_with_listener(command, listener.into(), LISTENER_NAME)

@@ -17,6 +17,7 @@ use socket2::{Socket, Type};
 use crate::error::Error;
 use crate::identity::{Holder, Holders, Identity};
 use crate::imp::{self, PortSocket, Process, Query, SocketState};
+use crate::protocol::Protocol;
 
 /// The most time that an error may take to find out who is to blame.
 const BLAME_BUDGET: Duration = Duration::from_millis(50);
@@ -56,19 +57,23 @@ fn test_of(thread: &Thread) -> Option<String> {
     nextest.or_else(|| thread.name().filter(|name| *name != "main").map(str::to_owned))
 }
 
-/// Who listens where a socket at one of `addrs` would be reached. A stranger first, those of ours last: one of the
-/// others is too many.
+/// Who listens where a socket at one of `addrs` would be reached; of UDP, who is bound there. A stranger first, those
+/// of ours last: one of the others is too many.
 ///
 /// # Errors
 /// If this system does not tell.
 pub(crate) fn listeners_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<Holder>> {
     let mut listeners = name(listening_at(addrs, transport)?, IDENTITY_BUDGET).named;
+    worst_first(&mut listeners);
+    Ok(listeners)
+}
+
+pub(crate) fn worst_first(listeners: &mut [Holder]) {
     listeners.sort_by_key(|listener| match listener.identity {
         Identity::Stranger => 0,
         Identity::Unknown => 1,
         Identity::Ours => 2,
     });
-    Ok(listeners)
 }
 
 fn listening_at(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<PortSocket>> {
@@ -113,8 +118,8 @@ fn in_the_way(ip: IpAddr, socket: &PortSocket) -> bool {
 }
 
 /// The error for a number that somebody has on one of these addresses: who, or when to retry.
-pub(crate) fn in_use(ips: &[IpAddr], port: u16, transport: Type) -> Error {
-    let mut sockets = imp::sockets(Query::AllOn(port), transport).unwrap_or_default();
+pub(crate) fn in_use(ips: &[IpAddr], port: u16, protocol: Protocol) -> Error {
+    let mut sockets = sockets_of(protocol, Query::AllOn(port)).unwrap_or_default();
     sockets.retain(|socket| ips.iter().any(|ip| in_the_way(*ip, socket)));
     let retry_after = time_wait_of(&sockets);
     let mut holding: Vec<_> = sockets.into_iter().filter(is_held).collect();
@@ -129,6 +134,13 @@ pub(crate) fn in_use(ips: &[IpAddr], port: u16, transport: Type) -> Error {
     Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
 }
 
+/// Asks for each kind of socket of a protocol.
+fn sockets_of(protocol: Protocol, query: Query) -> io::Result<Vec<PortSocket>> {
+    let each: Vec<_> =
+        protocol.transports().map(|transport| imp::sockets(query, transport)).collect::<io::Result<_>>()?;
+    Ok(each.concat())
+}
+
 /// Whether somebody has the socket. What is left of a closed connection has no owner and no inode.
 fn is_held(socket: &PortSocket) -> bool {
     socket.inode != 0 || matches!(socket.state, SocketState::Listening | SocketState::Bound)
@@ -140,8 +152,8 @@ fn time_wait_of(sockets: &[PortSocket]) -> Option<Duration> {
 }
 
 /// Who is on the numbers of a range at these addresses, for the error that says that none is free.
-pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, transport: Type) -> Holders {
-    let sockets = match imp::sockets(Query::Holding, transport) {
+pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, protocol: Protocol) -> Holders {
+    let sockets = match sockets_of(protocol, Query::Holding) {
         Ok(sockets) => sockets,
         Err(e) => return own_holders(range, &e),
     };
@@ -195,6 +207,7 @@ fn holder_of(socket: &PortSocket, owner: Option<&Process>) -> Holder {
     let listening = socket.state == SocketState::Listening;
     let mut holder = Holder::anonymous(socket.local, listening);
     holder.uid = Some(socket.uid);
+    holder.protocol = Protocol::of(socket.transport);
     if let Some(owner) = owner {
         holder.pid = Some(owner.pid);
         holder.program.clone_from(&owner.program);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::protocol::Protocol;
+
 /// Whether a socket's owner belongs to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -23,7 +25,9 @@ pub enum Identity {
 pub struct Holder {
     /// The address that its socket is bound to.
     pub address: SocketAddr,
-    /// Whether it listens (or is merely bound, or connected).
+    /// What its socket is for: [`Protocol::Tcp`] or [`Protocol::Udp`].
+    pub protocol: Protocol,
+    /// Whether it listens (or is merely bound, or connected). UDP sockets never do.
     pub listening: bool,
     /// Its process id.
     pub pid: Option<u32>,
@@ -58,6 +62,7 @@ impl Holder {
     pub(crate) fn anonymous(address: SocketAddr, listening: bool) -> Self {
         Self {
             address,
+            protocol: Protocol::Tcp,
             listening,
             pid: None,
             program: None,
@@ -73,6 +78,7 @@ impl fmt::Debug for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Holder")
             .field("address", &self.address)
+            .field("protocol", &self.protocol)
             .field("listening", &self.listening)
             .field("pid", &self.pid)
             .field("program", &self.program)
@@ -98,7 +104,8 @@ impl fmt::Display for Holder {
             write!(f, ", test `{test}`")?;
         }
         let state = if self.listening { "listening on" } else { "bound to" };
-        write!(f, ", {state} {}", self.address)
+        write!(f, ", {state} {}", self.address)?;
+        if self.protocol == Protocol::Udp { f.write_str(" (UDP)") } else { Ok(()) }
     }
 }
 

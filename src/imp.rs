@@ -30,6 +30,7 @@ use socket2::{Domain, Socket, Type};
 pub(crate) struct PortSocket {
     /// An IPv4 address as such, also on an IPv6 socket.
     pub(crate) local: SocketAddr,
+    pub(crate) transport: Type,
     pub(crate) state: SocketState,
     /// Whether it is known to leave IPv4 alone. Of `::` it makes a difference.
     pub(crate) only_v6: bool,
@@ -50,7 +51,7 @@ pub(crate) struct PortSocket {
 )]
 pub(crate) enum SocketState {
     Listening,
-    /// Bound, neither listening nor connected.
+    /// Bound, neither listening nor connected: a UDP server too.
     Bound,
     /// Any state of a connection but the next.
     Connected,
@@ -77,14 +78,14 @@ pub(crate) struct Origin {
     pub(crate) started: std::time::Duration,
 }
 
-/// An unbound socket that no child inherits.
-pub(crate) fn open_socket(ip: IpAddr, transport: Type) -> io::Result<Socket> {
+/// An unbound socket that no child inherits. On `::`, `dual_stack` says whether it takes IPv4 too.
+pub(crate) fn open_socket(ip: IpAddr, transport: Type, dual_stack: bool) -> io::Result<Socket> {
     #[cfg(test)]
     simulate::check_family(ip)?;
     let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, transport, None)?;
     if ip.is_ipv6() && ip.is_unspecified() {
-        // `::` beside 0.0.0.0: without this the one would take the other's addresses too.
-        socket.set_only_v6(true)?;
+        // Both ways differ between systems, and by setting. Beside 0.0.0.0, `::` must not take the other's addresses.
+        socket.set_only_v6(!dual_stack)?;
     }
     Ok(socket)
 }

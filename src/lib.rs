@@ -133,8 +133,8 @@ mod node;
 #[cfg(feature = "tokio")]
 mod owner;
 mod progress;
+mod protocol;
 mod range;
-#[cfg_attr(not(test), expect(dead_code, reason = "`acquire_sticky`, which needs it, is being written"))]
 mod state;
 mod stats;
 
@@ -148,12 +148,13 @@ pub use allocator::{Backoff, PortAllocator, PortAllocatorBuilder};
 pub use delivery::with_ports;
 pub use error::{Error, Result};
 pub use event::PortEvent;
-pub use held::{HandOverError, HeldListener, HeldPort};
+pub use held::{HandOverError, HeldListener, HeldPort, HeldSocket, HeldUdpSocket};
 pub use identity::{Borrower, Holder, Holders, Identity};
 pub use lane::Lane;
 #[cfg(feature = "tokio")]
 pub use node::{Listeners, NodePorts, TestNode, TestNodeBuilder};
 pub use progress::console_progress;
+pub use protocol::Protocol;
 pub use range::{Port, PortRange, PortRangeIter, PortRequest, WellKnown};
 pub use stats::{Latency, Slice, Stats, stats};
 
@@ -163,4 +164,5 @@ pub use stats::{Latency, Slice, Stats, stats};
 pub mod __private {
     pub use crate::allocator::PortAllocatorBuilder as Settings;
     pub use crate::delivery::{Failure, FromPorts, Ports};
+    pub use crate::protocol::Protocol;
 }

@@ -7,9 +7,10 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::event::PortEvent;
 
-/// Shows on stderr how ports are chosen. For the builder's `on_event`:
+/// Shows on stderr how ports are chosen, as a listener of
+/// [`on_event`](crate::PortAllocatorBuilder::on_event):
 ///
-/// ```ignore
+/// ```
 /// use heldport::PortAllocator;
 ///
 /// let allocator = PortAllocator::builder().prefer(7777).on_event(heldport::console_progress()).build()?;

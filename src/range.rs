@@ -10,8 +10,9 @@ pub use port::Port;
 pub use request::PortRequest;
 pub use well_known::WellKnown;
 
-pub(crate) use defaults::{WELL_KNOWN, default_numbers};
+pub(crate) use defaults::default_numbers;
 pub(crate) use numbers::Numbers;
+pub(crate) use request::{Start, Stretch};
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};

@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::token::Brace;
-use syn::{PatType, parse_quote};
+use syn::{Attribute, PatType, parse_quote};
 
-use crate::parse::{Host, Options, Ports, Request};
+use crate::parse::{Host, Options, Protocol, Request};
 use crate::validate::{Delivery, Plan};
 
 /// The names that are added are mixed-site: the test cannot see them.
 pub(crate) fn function(plan: Plan, request: &Request) -> TokenStream {
     let Plan { mut function, deliveries, should_panic } = plan;
     let private = private(&request.options);
-    let acquire = acquire(request, should_panic, &private);
+    let acquire = acquire(&deliveries, request, should_panic, &private);
     let deliver = deliveries.iter().map(|delivery| deliver(delivery, should_panic));
     // A block of its own, so that the test's items still come before its statements. Its braces are ours, so that no
     // lint takes them for the test's.
@@ -32,11 +32,13 @@ fn private(options: &Options) -> TokenStream {
     }
 }
 
-fn acquire(request: &Request, should_panic: bool, private: &TokenStream) -> TokenStream {
-    let count = match &request.ports {
-        Ports::Count(count) => usize::from(*count),
-        Ports::Named(names) => names.len(),
-    };
+fn acquire(
+    deliveries: &[Delivery],
+    request: &Request,
+    should_panic: bool,
+    private: &TokenStream,
+) -> TokenStream {
+    let protocols = protocols(deliveries, private);
     let block = request.options.block;
     let settings = match settings(&request.options) {
         settings if settings.is_empty() => quote!(::core::option::Option::None),
@@ -48,11 +50,46 @@ fn acquire(request: &Request, should_panic: bool, private: &TokenStream) -> Toke
     };
     let on_failure = on_failure(should_panic);
     quote_spanned! {Span::mixed_site()=>
-        let mut heldport = match #private::Ports::acquire(#count, #block, #settings) {
+        let mut heldport = match #private::Ports::acquire(#protocols, #block, #settings) {
             ::core::result::Result::Ok(ports) => ports,
             ::core::result::Result::Err(failure) => #on_failure,
         };
     }
+}
+
+/// What each port is held for: what the test says, or else what the type needs.
+fn protocols(deliveries: &[Delivery], private: &TokenStream) -> TokenStream {
+    let of_type = |Delivery { parameter, count, .. }: &Delivery| {
+        let (ty, count) = (&parameter.ty, usize::from(*count));
+        quote!(<#ty as #private::FromPorts<#count>>::PROTOCOLS)
+    };
+    let one = |delivery: &Delivery| {
+        let of_type = of_type(delivery);
+        match delivery.protocol {
+            None => quote!(#of_type[0]),
+            Some(Protocol::Tcp) => quote!(#private::Protocol::Tcp),
+            Some(Protocol::Udp) => quote!(#private::Protocol::Udp),
+            Some(Protocol::TcpAndUdp) => quote!(#private::Protocol::TcpAndUdp),
+        }
+    };
+    match deliveries {
+        [several] if several.count > 1 => {
+            let of_type = of_type(several);
+            quote!(&#of_type)
+        }
+        each => {
+            let each = each.iter().map(|delivery| {
+                let (cfgs, protocol) = (cfgs(&delivery.parameter), one(delivery));
+                quote!(#(#cfgs)* #protocol)
+            });
+            quote!(&[#(#each),*])
+        }
+    }
+}
+
+/// Under which conditions the parameter is there.
+fn cfgs(parameter: &PatType) -> impl Iterator<Item = &Attribute> {
+    parameter.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
 /// The calls of an allocator's builder.
@@ -85,7 +122,7 @@ fn deliver(delivery: &Delivery, should_panic: bool) -> TokenStream {
     let count = usize::from(delivery.count);
     let on_failure = on_failure(should_panic);
     // Taken apart in a second step: what the pattern leaves, as `_` does, lives on like the rest of a parameter.
-    let cfgs = attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+    let cfgs = cfgs(&delivery.parameter);
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(unused_mut)] // for `ref mut`

@@ -18,7 +18,20 @@ pub(crate) enum Ports {
     /// So many, for one parameter.
     Count(u16),
     /// One for each parameter that is called so.
-    Named(Vec<Ident>),
+    Named(Vec<Named>),
+}
+
+pub(crate) struct Named {
+    pub(crate) name: Ident,
+    pub(crate) protocol: Option<Protocol>,
+}
+
+/// The variants of heldport's own.
+#[derive(Clone, Copy)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+    TcpAndUdp,
 }
 
 #[derive(Default)]
@@ -89,7 +102,7 @@ fn parse_request(input: ParseStream<'_>) -> Result<Request> {
     let ports = match (count, names.first()) {
         (Some(count), None) => Ports::Count(count),
         (None, Some(_)) => Ports::Named(names),
-        (Some(_), Some(name)) => {
+        (Some(_), Some(Named { name, .. })) => {
             let reason = if OPTIONS.iter().any(|option| name == option) {
                 format!("the option `{name}` needs a value: `{name} = …`")
             } else {
@@ -116,18 +129,28 @@ fn parse_count(literal: &LitInt) -> Result<u16> {
     }
 }
 
-/// A port's name, without a protocol.
-fn name(word: Ident, names: &[Ident], input: ParseStream<'_>) -> Result<Ident> {
-    if names.contains(&word) {
+/// A port's name, and its protocol if that is said.
+fn name(name: Ident, names: &[Named], input: ParseStream<'_>) -> Result<Named> {
+    if names.iter().any(|named| named.name == name) {
         return Err(Error::new(
-            word.span(),
-            format!("two ports are named `{word}`: each needs its own name"),
+            name.span(),
+            format!("two ports are named `{name}`: each needs its own name"),
         ));
     }
-    if input.peek(Token![:]) {
-        return Err(input.error("a protocol cannot be chosen yet: every port is held for TCP"));
+    let colon = input.parse::<Option<Token![:]>>()?;
+    let protocol = colon.map(|_| protocol(input)).transpose()?;
+    Ok(Named { name, protocol })
+}
+
+fn protocol(input: ParseStream<'_>) -> Result<Protocol> {
+    const KNOWN: &str = "give `tcp`, `udp`, or `both` for the two on one number";
+    let word = Ident::parse_any(input).map_err(|error| Error::new(error.span(), KNOWN))?;
+    match word.to_string().as_str() {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "both" => Ok(Protocol::TcpAndUdp),
+        unknown => Err(Error::new(word.span(), format!("there is no protocol `{unknown}`: {KNOWN}"))),
     }
-    Ok(word)
 }
 
 impl Options {

@@ -32,7 +32,7 @@ fn a_number_of_ports() {
             #[ignore = "slow"]
             pub(crate) async fn two() -> anyhow::Result<()> {
                 let mut heldport = match ::heldport::__private::Ports::acquire(
-                    2usize,
+                    &<[HeldPort; 2] as ::heldport::__private::FromPorts<2usize>>::PROTOCOLS,
                     false,
                     ::core::option::Option::None,
                 ) {
@@ -70,7 +70,10 @@ fn named_ports_beside_what_rstest_fills() {
             #[case(1)]
             fn named(#[case] number: u32, database: Database) {
                 let mut heldport = match ::heldport::__private::Ports::acquire(
-                    2usize,
+                    &[
+                        <TcpListener as ::heldport::__private::FromPorts<1usize>>::PROTOCOLS[0],
+                        <HeldPort as ::heldport::__private::FromPorts<1usize>>::PROTOCOLS[0],
+                    ],
                     false,
                     ::core::option::Option::None,
                 ) {
@@ -116,7 +119,7 @@ fn every_option() {
             #[test]
             fn options(fixture: Fixture) {
                 let mut heldport = match kit::ports::__private::Ports::acquire(
-                    3usize,
+                    &<Vec<HeldPort> as kit::ports::__private::FromPorts<3usize>>::PROTOCOLS,
                     true,
                     ::core::option::Option::Some(
                         <kit::ports::__private::Settings as ::core::default::Default>::default()
@@ -156,7 +159,7 @@ fn hosts_by_name_and_by_expression() {
             #[test]
             fn host() {
                 let mut heldport = match ::heldport::__private::Ports::acquire(
-                    1usize,
+                    &[<HeldPort as ::heldport::__private::FromPorts<1usize>>::PROTOCOLS[0]],
                     false,
                     ::core::option::Option::Some(
                         <::heldport::__private::Settings as ::core::default::Default>::default()
@@ -183,7 +186,7 @@ fn hosts_by_name_and_by_expression() {
             #[test]
             fn host() {
                 let mut heldport = match ::heldport::__private::Ports::acquire(
-                    1usize,
+                    &[<HeldPort as ::heldport::__private::FromPorts<1usize>>::PROTOCOLS[0]],
                     false,
                     ::core::option::Option::Some(
                         <::heldport::__private::Settings as ::core::default::Default>::default()
@@ -220,7 +223,7 @@ fn a_test_that_should_panic() {
             #[should_panic(expected = "so")]
             fn panics() {
                 let mut heldport = match ::heldport::__private::Ports::acquire(
-                    1usize,
+                    &[<HeldPort as ::heldport::__private::FromPorts<1usize>>::PROTOCOLS[0]],
                     false,
                     ::core::option::Option::None,
                 ) {

@@ -6,7 +6,7 @@ use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::{Attribute, Error, FnArg, Ident, ItemFn, Pat, PatType, Path, Result};
 
-use crate::parse::{Ports, Request};
+use crate::parse::{Named, Ports, Protocol, Request};
 
 /// What is to be written.
 pub(crate) struct Plan {
@@ -21,6 +21,8 @@ pub(crate) struct Plan {
 pub(crate) struct Delivery {
     pub(crate) parameter: PatType,
     pub(crate) count: u16,
+    /// If the test says it; else its type does.
+    pub(crate) protocol: Option<Protocol>,
 }
 
 /// The attribute that marks the parameter to deliver to.
@@ -68,10 +70,13 @@ pub(crate) fn plan(request: &Request, mut function: ItemFn) -> Result<Plan> {
                 "only one parameter can be marked: for several, name the ports by the parameters \
                                      that they go to, as in `#[with_ports(http, grpc)]`",
             )?;
-            vec![Delivery { parameter, count: *count }]
+            vec![Delivery { parameter, count: *count, protocol: None }]
         }
         Ports::Named(names) => {
-            let one = |name| Ok(Delivery { parameter: take_named(&mut function, name)?, count: 1 });
+            let one = |named: &Named| {
+                let parameter = take_named(&mut function, &named.name)?;
+                Ok(Delivery { parameter, count: 1, protocol: named.protocol })
+            };
             let deliveries = names.iter().map(one).collect::<Result<_>>()?;
             refuse_marks(&function, "the ports' names say already where they go: remove this")?;
             deliveries

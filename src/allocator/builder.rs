@@ -1,15 +1,17 @@
-use std::iter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+//! The settings of an allocator.
+
+use std::net::IpAddr;
 use std::ops::RangeBounds;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use socket2::Type;
-
+use super::config::{Config, Host};
 use super::{Backoff, PortAllocator};
-use crate::claims::Cursor;
 use crate::error::{Error, Result};
-use crate::held::LegSpec;
+use crate::event::{Listener, PortEvent};
 use crate::lane::Lane;
-use crate::range::{Numbers, Port, PortRange, WELL_KNOWN};
+use crate::protocol::Protocol;
+use crate::range::{PortRange, PortRequest};
 
 /// Settings of a [`PortAllocator`], from [`PortAllocator::builder`].
 #[derive(Clone, Debug, Default)]
@@ -17,128 +19,107 @@ use crate::range::{Numbers, Port, PortRange, WELL_KNOWN};
 pub struct PortAllocatorBuilder {
     config: Config,
     /// The first setting that had no meaning, for `build` to tell.
-    invalid: Option<Invalid>,
-}
-
-/// What `build` makes an error of. Not the error itself, which is not `Clone`.
-#[derive(Clone, Debug)]
-enum Invalid {
-    Range(Box<str>, &'static str),
-    Port(u16),
-    Setting(&'static str, &'static str),
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Config {
-    /// The user's; [`Config::range`] has the one to search.
-    range: Option<PortRange>,
-    prefer: Option<u16>,
-    pub(super) excluded: Vec<u16>,
-    pub(super) exclude_well_known: bool,
-    pub(super) attempts: Option<usize>,
-    pub(super) host: Host,
-    pub(super) lane: Lane,
-    pub(super) backoff: Backoff,
-    pub(super) release_first: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            range: None,
-            prefer: None,
-            excluded: Vec::new(),
-            exclude_well_known: true,
-            attempts: None,
-            host: Host::Loopback,
-            lane: Lane::Auto,
-            backoff: Backoff::default(),
-            release_first: false,
-        }
-    }
-}
-
-/// On which addresses a port is held.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Host {
-    Loopback,
-    Any,
-    One(IpAddr),
-}
-
-impl Host {
-    pub(super) fn ips(self) -> impl Iterator<Item = IpAddr> {
-        let (first, second) = match self {
-            Self::Loopback => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST.into())),
-            Self::Any => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED.into())),
-            Self::One(ip) => (ip, None),
-        };
-        iter::once(first).chain(second)
-    }
-
-    /// The second family is done without where the machine lacks it.
-    pub(super) fn legs(self, transport: Type) -> impl Iterator<Item = LegSpec> {
-        self.ips().enumerate().map(move |(index, ip)| LegSpec { ip, transport, optional: index > 0 })
-    }
+    invalid: Option<Arc<Error>>,
 }
 
 impl PortAllocatorBuilder {
-    /// Picks from these numbers: `20000..=29999`, `20000..30000`, `20000..` (up to 65535; never past it).
+    /// Picks from these numbers: whatever becomes a [`PortRequest`], which says what that is. It takes the place of
+    /// all that was said of numbers before. Default: [`PortRequest::any`].
     ///
-    /// Default: 10000 up to the OS's ephemeral range, without what the OS reserves (both read from the OS) and
-    /// without 30000–32767, where Kubernetes puts NodePorts. If fewer than 1,000 numbers are left there, the
-    /// kernel picks, as for `bind(0)`.
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// let ports = std::env::var("TEST_PORTS").unwrap_or("21000-21099,22000-22999".to_owned());
+    /// let port = PortAllocator::builder().request(ports).build()?.acquire()?;
+    /// assert!((21_000..=21_099).contains(&port.port()), "those of the first range, unless all are in use");
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    pub fn request(mut self, request: impl TryInto<PortRequest, Error: Into<Error>>) -> Self {
+        match request.try_into() {
+            Ok(request) => self.config.request = request,
+            Err(e) => self.note(e.into()),
+        }
+        self
+    }
+
+    /// Picks from these numbers: `20000..=29999`, `20000..30000`, `20000..` (up to 65535; never past it). It takes the
+    /// place of earlier ones. Default: those of [`PortRequest::any`].
     ///
     /// A range among the OS's ephemeral ports works too, but is slower: numbers in TIME_WAIT are passed over, and
     /// after release the kernel may give one to anyone.
-    pub fn range(mut self, range: impl RangeBounds<u16>) -> Self {
-        match PortRange::new(range) {
-            Ok(range) => self.config.range = Some(range),
-            Err(Error::InvalidRange { given, reason }) => self.note(Invalid::Range(given, reason)),
-            Err(_) => unreachable!("a range is invalid in no other way"),
-        }
-        self
+    pub fn range(self, range: impl RangeBounds<u16>) -> Self {
+        let range = PortRange::new(range);
+        self.requesting(|request| range.map(|range| request.set_range(range)))
     }
 
     /// Tries this number first, then those behind it: every acquisition starts there. It may be a well-known one.
     ///
-    /// It is not free for up to 60 seconds after its server has closed a connection (TIME_WAIT), though
-    /// [`acquire_exact`](PortAllocator::acquire_exact) would have it.
-    ///
     /// With a [`range`](Self::range), which it must lie in, its other numbers follow, from the end to the start.
-    /// Without one, those up to 65535 do. Default: none.
-    pub fn prefer(mut self, port: u16) -> Self {
-        match Port::new(port) {
-            Ok(port) => self.config.prefer = Some(port.get()),
-            Err(_) => self.note(Invalid::Port(port)),
-        }
-        self
+    /// Without one, those up to 65535 do, and never any past it. Default: none.
+    ///
+    /// What closed connections have left on these numbers (TIME_WAIT) is no obstacle, as for
+    /// [`acquire_exact`](PortAllocator::acquire_exact).
+    ///
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// let allocator = PortAllocator::builder().prefer(17_777).attempts(100).build()?;
+    /// let (one, two) = (allocator.acquire()?, allocator.acquire()?);
+    /// assert!(one.port() >= 17_777 && two.port() > one.port());
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// Wrong: to look whether a number is free, and to bind it then. Between the two anyone may take it.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    ///
+    /// let is_free = TcpListener::bind("127.0.0.1:7777").is_ok();
+    /// let port = if is_free { 7777 } else { 7778 }; // wrong: the listener is gone already
+    /// let listener = TcpListener::bind(("127.0.0.1", port));
+    /// # drop(listener);
+    /// ```
+    pub fn prefer(self, port: u16) -> Self {
+        self.requesting(|request| request.set_prefer(port))
     }
 
     /// Leaves these numbers alone, beside those of earlier calls.
-    pub fn exclude(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
-        for port in ports {
-            match Port::new(port) {
-                Ok(port) => self.config.excluded.push(port.get()),
-                Err(_) => self.note(Invalid::Port(port)),
-            }
-        }
-        self
+    pub fn exclude(self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.requesting(|request| request.add_excluded(ports))
     }
 
-    /// Whether to leave alone the numbers on which people expect a certain service: databases, brokers, HTTP,
-    /// those that browsers block, and all below 1024. Default: yes. Never for
-    /// [`acquire_exact`](PortAllocator::acquire_exact).
-    pub fn exclude_well_known(mut self, exclude: bool) -> Self {
-        self.config.exclude_well_known = exclude;
+    /// Whether to leave alone the numbers on which people expect a certain service: those of every
+    /// [`WellKnown`](crate::WellKnown) set. Default: yes. Never for [`acquire_exact`](PortAllocator::acquire_exact),
+    /// the preferred number, and numbers that a [`request`](Self::request) names one by one.
+    pub fn exclude_well_known(self, exclude: bool) -> Self {
+        self.requesting(|request| {
+            request.set_exclude_well_known(exclude);
+            Ok(())
+        })
+    }
+
+    /// Picks only numbers that are multiples of this, 1 or more; of a block the first one. Default: 1, any number.
+    ///
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// let block = PortAllocator::builder().align(8).build()?.acquire_block(8)?;
+    /// assert_eq!(block[0].port() % 8, 0);
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    pub fn align(mut self, multiple: u16) -> Self {
+        if multiple == 0 {
+            self.note(invalid("align", "no number is a multiple of 0: give 1 or more"));
+        }
+        self.config.align = multiple;
         self
     }
 
     /// How many numbers an acquisition tries at most, 1 or more; of a block, how many it may begin at. Default: every
-    /// number of the range once; where the kernel picks, 100.
+    /// number of the request once; where the kernel picks, 100.
     pub fn attempts(mut self, attempts: usize) -> Self {
         if attempts == 0 {
-            self.note(Invalid::Setting("attempts", "without an attempt there is no port: give 1 or more"));
+            self.note(invalid("attempts", "without an attempt there is no port: give 1 or more"));
         }
         self.config.attempts = Some(attempts);
         self
@@ -166,11 +147,35 @@ impl PortAllocatorBuilder {
         self
     }
 
+    /// Holds ports on `::` for both families, with one socket: for a server of this process that listens on one
+    /// socket for IPv6 and IPv4. [`any_host`](Self::any_host) has one for each. Without IPv6 it is 0.0.0.0.
+    ///
+    /// A server on such a port can be reached from the network.
+    pub fn dual_stack(mut self) -> Self {
+        self.config.host = Host::DualStack;
+        self
+    }
+
+    /// What ports are held for. Default: [`Protocol::Tcp`].
+    ///
+    /// ```
+    /// use heldport::{PortAllocator, Protocol};
+    ///
+    /// let dns = PortAllocator::builder().protocol(Protocol::TcpAndUdp).build()?.acquire()?;
+    /// assert!(std::net::UdpSocket::bind(dns.addr()).is_err());
+    /// assert!(std::net::TcpListener::bind(dns.addr()).is_err());
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.config.protocol = protocol;
+        self
+    }
+
     /// Where in the range to start. Default: [`Lane::Auto`].
     pub fn lane(mut self, lane: Lane) -> Self {
         if let Lane::Fixed { index, of } = lane {
             if index >= of {
-                self.note(Invalid::Setting("lane", "lanes are counted from 0: `index` has to be below `of`"));
+                self.note(invalid("lane", "lanes are counted from 0: `index` has to be below `of`"));
             }
         }
         self.config.lane = lane;
@@ -180,10 +185,7 @@ impl PortAllocatorBuilder {
     /// How [`acquire_within`](PortAllocator::acquire_within) spaces its tries. Default: [`Backoff::default`].
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         if !backoff.is_valid() {
-            self.note(Invalid::Setting(
-                "backoff",
-                "pauses grow from `first` to `longest`: 0 < first <= longest",
-            ));
+            self.note(invalid("backoff", "pauses grow from `first` to `longest`: 0 < first <= longest"));
         }
         self.config.backoff = backoff;
         self
@@ -199,78 +201,81 @@ impl PortAllocatorBuilder {
         self
     }
 
+    /// Tells this closure what happens to the allocator's ports, until the last of them is released. Default: nobody.
+    ///
+    /// It is called on the thread that does it, so it should be quick. It may use ports, and must not panic: ports are
+    /// also released while a test panics, and then a second panic ends the process.
+    ///
+    /// ```
+    /// use heldport::{PortAllocator, PortEvent};
+    ///
+    /// let builder = PortAllocator::builder().on_event(|event| match event {
+    ///     PortEvent::Busy { port, .. } => eprintln!("{port} is in use"),
+    ///     PortEvent::Bound { port, attempts, .. } => eprintln!("{port}, after {attempts} attempts"),
+    ///     _ => {}
+    /// });
+    /// # builder.build()?.acquire()?;
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    pub fn on_event(mut self, listener: impl Fn(&PortEvent) + Send + Sync + 'static) -> Self {
+        self.config.listener = Some(Listener::new(listener));
+        self
+    }
+
+    /// Where [`acquire_sticky`](PortAllocator::acquire_sticky) remembers numbers. It is made if it is missing; if it is
+    /// there, it has to be this user's, and closed to all others (`chmod 700`).
+    ///
+    /// Default: the environment variable `HELDPORT_STATE_DIR`, else `heldport` in the user's directory for such
+    /// things: `$XDG_STATE_HOME`, `~/.local/state`, on macOS `~/Library/Application Support`, on Windows
+    /// `%LOCALAPPDATA%`.
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.config.state_dir = Some(directory.into());
+        self
+    }
+
     /// The allocator.
     ///
     /// # Errors
+    /// The first mistake in the settings. [`Error::InvalidRequest`] for a text that says no numbers;
     /// [`Error::InvalidRange`] for a range that is reversed, empty, starts at 0, or is excluded as a whole;
     /// [`Error::InvalidPort`] for 0, excluded or preferred; [`Error::InvalidSetting`] for a preferred number
-    /// that is excluded or outside the range, 0 attempts, a lane that is not below their number, or pauses that do
-    /// not grow.
+    /// that is excluded or outside the range, multiples of 0, 0 attempts, a lane that is not below their number, or
+    /// pauses that do not grow.
     pub fn build(self) -> Result<PortAllocator> {
-        match self.invalid {
-            Some(Invalid::Range(given, reason)) => return Err(Error::invalid_range(&given, reason)),
-            Some(Invalid::Port(port)) => return Err(Error::invalid_port(&port.to_string())),
-            Some(Invalid::Setting(name, reason)) => return Err(Error::InvalidSetting { name, reason }),
-            None => {}
+        if let Some(error) = self.invalid {
+            return Err(Arc::try_unwrap(error).unwrap_or_else(|shared| copy_of(&shared)));
         }
-        if let Some(port) = self.config.prefer {
-            let invalid = |reason| Err(Error::InvalidSetting { name: "prefer", reason });
-            if self.config.range.is_some_and(|range| !range.contains(port)) {
-                return invalid("it is not in the range: choose one that is, or leave one of the two away");
-            }
-            if self.config.excluded.contains(&port) {
-                return invalid("it is excluded: choose another, or leave one of the two away");
-            }
-        }
-        if let Some(range) = self.config.range() {
-            if self.config.without_excluded(Numbers::new(range)).len() == 0 {
-                let reason = "every number of it is excluded: exclude fewer, or allow its well-known ports with \
-                              `exclude_well_known(false)`";
-                return Err(Error::invalid_range(&range.to_string(), reason));
-            }
+        self.config.request.check()?;
+        if !self.config.has_aligned()? {
+            return Err(invalid("align", "none of the numbers is a multiple of it: widen the range"));
         }
         Ok(PortAllocator::new(self.config))
     }
 
+    fn requesting(mut self, change: impl FnOnce(&mut PortRequest) -> Result<()>) -> Self {
+        if let Err(e) = change(&mut self.config.request) {
+            self.note(e);
+        }
+        self
+    }
+
     /// Keeps the first mistake: the others may follow from it.
-    fn note(&mut self, invalid: Invalid) {
-        self.invalid.get_or_insert(invalid);
+    fn note(&mut self, error: Error) {
+        self.invalid.get_or_insert_with(|| error.into());
     }
 }
 
-impl Config {
-    /// The numbers to search, if the system's are not to be.
-    pub(super) fn range(&self) -> Option<PortRange> {
-        self.range.or_else(|| PortRange::new(self.prefer?..).ok())
-    }
+fn invalid(name: &'static str, reason: &'static str) -> Error {
+    Error::InvalidSetting { name, reason }
+}
 
-    /// Where searches start.
-    pub(super) fn cursor(&self, numbers: &Numbers) -> Cursor {
-        match self.prefer {
-            Some(port) => Cursor::fixed(numbers.first_from(port) as u64),
-            None => Cursor::new(self.lane.start(numbers.len())),
-        }
-    }
-
-    /// Whether an automatic pick may be this number.
-    pub(super) fn allows(&self, port: u16) -> bool {
-        PortRange::new(port..=port).is_ok_and(|range| self.without_excluded(Numbers::new(range)).len() > 0)
-    }
-
-    pub(super) fn without_excluded(&self, mut numbers: Numbers) -> Numbers {
-        let well_known = if self.exclude_well_known { WELL_KNOWN } else { &[] };
-        for (first, last) in well_known {
-            match self.prefer {
-                Some(port) if (*first..=*last).contains(&port) => {
-                    numbers.remove(*first, port - 1);
-                    numbers.remove(port + 1, *last);
-                }
-                _ => numbers.remove(*first, *last),
-            }
-        }
-        for port in &self.excluded {
-            numbers.remove(*port, *port);
-        }
-        numbers
+/// A mistake once more, for the clone of a builder.
+fn copy_of(error: &Error) -> Error {
+    match error {
+        Error::InvalidPort { given } => Error::invalid_port(given),
+        Error::InvalidRange { given, reason } => Error::invalid_range(given, reason),
+        Error::InvalidSetting { name, reason } => invalid(name, reason),
+        Error::InvalidRequest { given, reason } => Error::invalid_request(given, reason),
+        _ => invalid("request", "it could not be made"),
     }
 }

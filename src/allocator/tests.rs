@@ -1,6 +1,8 @@
 //! What needs a machine that lacks something, or a look inside. All else is tested from outside, in `tests`.
 
 use super::*;
+use crate::allocator::pool::Source;
+use crate::error::Error;
 use crate::imp::simulate::{Lacks, on_a_machine_without};
 #[cfg(not(heldport_portable))]
 use std::net::TcpListener;
@@ -23,7 +25,7 @@ fn without_proc_the_kernel_picks() {
     on_a_machine_without(Lacks { proc: true, ..Lacks::default() }, || {
         let allocator = PortAllocator::builder().exclude([40_000]).build().unwrap();
         let ports = allocator.acquire_many(20).unwrap();
-        assert!(matches!(allocator.pool.get(), Some(Pool::Kernel)));
+        assert!(matches!(allocator.pool.get().unwrap().sources[..], [Source::Kernel]));
         for port in &ports {
             assert_eq!(port.addrs().len(), 2);
             assert!(TcpListener::bind(port.addr()).is_err());

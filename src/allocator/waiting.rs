@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use event_listener::Listener;
 
 use super::PortAllocator;
-use super::search::Miss;
+use super::tries::Miss;
 use crate::claims;
 use crate::error::Result;
 use crate::event::PortEvent;
@@ -112,7 +112,7 @@ impl<'a> Wait<'a> {
         if self.tries > 0 {
             self.allocator.recorder.retried();
         }
-        let miss = match self.allocator.take() {
+        let miss = match self.allocator.take(self.allocator.config.protocol) {
             Ok(port) => return Ok(Turn::Acquired(port)),
             Err(miss) => miss,
         };
@@ -123,7 +123,7 @@ impl<'a> Wait<'a> {
                 }
                 let pause = self.allocator.config.backoff.pause(self.pauses).min(left);
                 self.tries += 1;
-                PortEvent::Waiting { pause }.emit();
+                self.allocator.recorder.emit(&PortEvent::Waiting { pause });
                 Ok(Turn::Pause(pause))
             }
             None => Err(self.allocator.failed(miss)),

@@ -6,7 +6,7 @@ use std::thread;
 /// One search of `len` numbers, as the allocator makes it.
 fn find(bitmap: &Bitmap, cursor: &Cursor, len: usize) -> Option<usize> {
     let place = cursor.walk(len, len).find(|place| bitmap.take(place.index))?;
-    cursor.pass(&place);
+    cursor.pass(&place, 1);
     Some(place.index)
 }
 

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use socket2::Type;
@@ -10,6 +10,7 @@ use crate::event::PortEvent;
 use crate::holder;
 use crate::identity::{Borrower, Identity};
 use crate::imp;
+use crate::protocol::Protocol;
 
 /// The pauses between two looks for a listener: the kernel announces none. A look costs tens of microseconds,
 /// so the first pause is short; the last one bounds what the looking adds to a server's start.
@@ -24,11 +25,11 @@ pub(crate) const PERHAPS: &str =
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl HeldPort {
-    /// Who listens on the number now: the server that it was lent to, a listener of this process, or a stranger.
-    /// Look at [`identity`](crate::Holder::identity) before you trust it.
+    /// Who listens on the number now: the server that it was lent to, a listener of this process, or a stranger. Of
+    /// UDP, who has it in the place of a socket that was let go. Look at [`identity`](crate::Holder::identity) before you trust it.
     ///
-    /// Where the system does not tell (off Linux), a connection is made to find out, and all that is known of the
-    /// borrower is its address.
+    /// Where the system does not tell (off Linux), a connection is made to find out, or an empty datagram sent, and all
+    /// that is known of the borrower is its address.
     ///
     /// `None` too if this cannot be found out now, since the process has no file left to ask with.
     #[must_use]
@@ -42,24 +43,35 @@ impl HeldPort {
 
     /// Everyone who listens; a stranger first, one of ours last.
     pub(crate) fn listeners(&self) -> Result<Vec<Borrower>> {
-        let found = self.ask(holder::listeners_on)?;
-        // Where nobody tells, a connection has to.
-        Ok(found.unwrap_or_else(|| self.addrs().iter().find_map(probe).into_iter().collect()))
+        let places = self.open_to_borrowers();
+        let mut listeners = Vec::new();
+        for (transport, addrs) in &places {
+            let told = self.told(holder::listeners_on(addrs, *transport))?;
+            // Where nobody tells, a connection has to.
+            listeners.extend(told.unwrap_or_else(|| Vec::from_iter(probe(addrs, *transport))));
+        }
+        if places.len() > 1 {
+            holder::worst_first(&mut listeners);
+        }
+        Ok(listeners)
     }
 
     /// Connections that those who listen have not accepted yet; `None` where the system does not tell.
     #[cfg(feature = "tokio")]
     pub(crate) fn queued(&self) -> Result<Option<u32>> {
-        self.ask(holder::queued_at)
+        let places = self.open_to_borrowers();
+        let tcp = places.iter().find(|(transport, _)| *transport == Type::STREAM);
+        tcp.map_or(Ok(None), |(transport, addrs)| self.told(holder::queued_at(addrs, *transport)))
     }
 
-    /// Asks about the legs, without their lock. `None` where the system does not tell.
-    fn ask<T>(&self, question: fn(&[SocketAddr], Type) -> io::Result<T>) -> Result<Option<T>> {
-        let (addrs, transport) = {
-            let hold = self.hold.lock();
-            (hold.addrs(), hold.transport())
-        };
-        match question(&addrs, transport) {
+    /// Where a borrower may be; the questions are asked without the hold's lock.
+    fn open_to_borrowers(&self) -> Vec<(Type, Vec<SocketAddr>)> {
+        self.hold.lock().open_to_borrowers()
+    }
+
+    /// What the system told; `None` where it does not tell.
+    fn told<T>(&self, told: io::Result<T>) -> Result<Option<T>> {
+        match told {
             Err(e) if imp::is_out_of_files(&e) => {
                 Err(holder::refusal(self.port(), "find out who listens on", e))
             }
@@ -67,7 +79,13 @@ impl HeldPort {
         }
     }
 
-    /// Waits until somebody listens on the lent port.
+    pub(crate) fn emit_borrowed(&self, borrower: &Borrower) {
+        let (port, pid, program) = (self.port(), borrower.pid, borrower.program.clone());
+        self.registration.emit(&PortEvent::Borrowed { port, pid, program });
+    }
+
+    /// Waits until somebody listens on the lent port. Of UDP, until somebody is bound; where it is lent for both
+    /// protocols, until both are so.
     ///
     /// That is when connections are accepted, and not always when the server is ready: see
     /// [`reclaim`](Self::reclaim).
@@ -121,9 +139,24 @@ impl HeldPort {
 }
 
 /// On a system that tells nothing, an answered connection shows that somebody listens.
-fn probe(addr: &SocketAddr) -> Option<Borrower> {
-    TcpStream::connect_timeout(addr, PROBE_TIMEOUT).ok()?;
-    Some(Borrower::anonymous(*addr, true))
+fn probe(addrs: &[SocketAddr], transport: Type) -> Option<Borrower> {
+    let answers = |addr: &&SocketAddr| match transport {
+        Type::DGRAM => takes_datagrams(addr).is_ok(),
+        _ => TcpStream::connect_timeout(addr, PROBE_TIMEOUT).is_ok(),
+    };
+    let mut borrower = addrs.iter().find(answers).map(|addr| Borrower::anonymous(*addr, true))?;
+    borrower.protocol = Protocol::of(transport);
+    Some(borrower)
+}
+
+/// An empty datagram that nobody takes is answered with a refusal, which the next one is told of.
+fn takes_datagrams(addr: &SocketAddr) -> io::Result<()> {
+    let any: SocketAddr =
+        if addr.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(addr)?;
+    socket.send(&[])?;
+    socket.send(&[]).map(drop)
 }
 
 /// The pauses between two looks, each twice the one before.
@@ -172,12 +205,19 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Result<Look> {
         let port = self.port.port();
-        if let Some(borrower) = self.port.find_borrower()? {
+        let listeners = self.port.listeners()?;
+        let complete =
+            self.port.protocol().transports().all(|transport| {
+                listeners.iter().any(|listener| listener.protocol == Protocol::of(transport))
+            });
+        if let Some(borrower) = listeners.into_iter().next() {
             if borrower.identity == Identity::Stranger {
                 return Err(Error::Stolen { port, holder: Box::new(borrower) });
             }
-            emit_borrowed(port, &borrower);
-            return Ok(Look::Found(Box::new(borrower)));
+            if complete {
+                self.port.emit_borrowed(&borrower);
+                return Ok(Look::Found(Box::new(borrower)));
+            }
         }
         let waited = self.started.elapsed();
         if !self.port.is_lent() {
@@ -198,10 +238,6 @@ impl<'a> Watch<'a> {
         };
         Ok(Look::Pause(self.pauses.next().min(left)))
     }
-}
-
-pub(crate) fn emit_borrowed(port: u16, borrower: &Borrower) {
-    PortEvent::Borrowed { port, pid: borrower.pid, program: borrower.program.as_deref() }.emit();
 }
 
 fn not_ready(port: u16, waited: Duration, next: &str) -> Error {

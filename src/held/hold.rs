@@ -1,17 +1,23 @@
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Socket, Type};
 
-use super::leg::{Leg, bind_with_reuse};
+use super::leg::Leg;
 use crate::error::{Error, Result};
 use crate::holder;
 use crate::identity::Identity;
 use crate::imp;
+use crate::protocol::Protocol;
 use crate::stats::{LentMark, Recorder};
 
 /// Connections that may wait to be accepted: Linux's own default ceiling, to which it cuts larger values.
 const BACKLOG: i32 = 4096;
+
+/// More datagrams than fit into a socket's queue of the default size (212,992 bytes on Linux, of which each takes
+/// several hundred).
+const MOST_DATAGRAMS: usize = 1024;
 
 /// Where the sealing socket binds: loopback, and on no one's list of addresses.
 const SEAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
@@ -19,6 +25,7 @@ const SEAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
 /// The sockets of a held port and whether they are lent.
 #[derive(Debug)]
 pub(super) struct Hold {
+    /// TCP's first.
     legs: Vec<Leg>,
     /// Present while they are lent.
     lent: Option<LentMark>,
@@ -39,15 +46,37 @@ impl Hold {
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
-        self.legs[0].addr
+        self.legs[0].addr()
     }
 
     pub(super) fn addrs(&self) -> Vec<SocketAddr> {
-        self.legs.iter().map(|leg| leg.addr).collect()
+        let mut addrs: Vec<_> = self.legs.iter().map(Leg::addr).collect();
+        // With two protocols, each is there twice.
+        addrs.truncate(self.legs.iter().filter(|leg| leg.transport() == self.legs[0].transport()).count());
+        addrs
     }
 
-    pub(super) fn transport(&self) -> Type {
-        self.legs[0].transport
+    pub(super) fn protocol(&self) -> Protocol {
+        let has = |transport| self.legs.iter().any(|leg| leg.transport() == transport);
+        match (has(Type::STREAM), has(Type::DGRAM)) {
+            (true, true) => Protocol::TcpAndUdp,
+            (false, _) => Protocol::Udp,
+            (true, false) => Protocol::Tcp,
+        }
+    }
+
+    fn tcp_legs(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.iter().filter(|leg| leg.is_tcp())
+    }
+
+    /// Where a borrower may be, by kind of socket. Nobody is beside a UDP socket that is held here.
+    pub(super) fn open_to_borrowers(&self) -> Vec<(Type, Vec<SocketAddr>)> {
+        let of = |transport| {
+            let open = self.legs.iter().filter(|leg| leg.is_tcp() || leg.socket.is_none());
+            open.filter(|leg| leg.transport() == transport).flat_map(Leg::covers).collect::<Vec<_>>()
+        };
+        let all = self.protocol().transports().map(|transport| (transport, of(transport)));
+        all.filter(|(_, addrs)| !addrs.is_empty()).collect()
     }
 
     pub(super) fn is_lent(&self) -> bool {
@@ -59,8 +88,9 @@ impl Hold {
         if !self.copied || self.is_lent() {
             return Ok(());
         }
+        let addrs: Vec<_> = self.tcp_legs().flat_map(Leg::covers).collect();
         // Where the system does not tell, there is nothing to wait for.
-        let listeners = holder::listeners_on(&self.addrs(), self.transport()).unwrap_or_default();
+        let listeners = holder::listeners_on(&addrs, Type::STREAM).unwrap_or_default();
         if let Some(listener) = listeners.into_iter().next() {
             let port = self.addr().port();
             return Err(Error::InUse { port, retry_after: None, holder: Some(Box::new(listener)) });
@@ -86,30 +116,41 @@ impl Hold {
         Ok(closed && self.lent.take().is_some())
     }
 
-    /// Lets others that set SO_REUSEADDR in, or lets the sockets go where that cannot be.
+    /// Lets others that set SO_REUSEADDR in, or lets the sockets go where that cannot be: of UDP, where few set it,
+    /// and a socket that stays would take the borrower's datagrams.
     fn open(&mut self) -> Result<()> {
-        if !self.can_lend()? {
-            self.legs.iter_mut().for_each(|leg| leg.socket = None);
-        } else if let Err(e) = self.set_reuse(true) {
-            // Some legs may be open already: all or nothing.
-            let _ = self.set_reuse(false);
-            return Err(e);
+        let lends = self.can_lend()?;
+        if lends {
+            if let Err(e) = self.set_reuse(true) {
+                // Some legs may be open already: all or nothing.
+                let _ = self.set_reuse(false);
+                return Err(e);
+            }
+        }
+        for leg in self.legs.iter_mut().filter(|leg| !lends || !leg.is_tcp()) {
+            leg.socket = None;
         }
         Ok(())
     }
 
     /// Keeps others out again. Returns whether all legs are held: a borrower keeps those that were let go.
     fn close(&mut self) -> Result<bool> {
-        if !self.take_back()? {
-            return Ok(false);
+        let taken = self.take_back();
+        // What a borrower, or a thief, has of one protocol does not leave the other open.
+        if self.has_tcp() && self.tcp_legs().all(|leg| leg.socket.is_some()) {
+            self.unsealed = !self.seal()?;
+            self.set_reuse(false)?;
         }
-        self.unsealed = !self.seal()?;
-        self.set_reuse(false)?;
-        Ok(true)
+        taken
+    }
+
+    fn has_tcp(&self) -> bool {
+        self.legs[0].is_tcp()
     }
 
     fn can_lend(&self) -> Result<bool> {
-        Ok(!self.release_first && imp::can_lend().map_err(self.refused("find out how to lend"))?)
+        let may = !self.release_first && self.has_tcp();
+        Ok(may && imp::can_lend().map_err(self.refused("find out how to lend"))?)
     }
 
     /// Binds the legs that were let go, unless a borrower has them. Returns whether all are held.
@@ -131,19 +172,19 @@ impl Hold {
     /// in: any bind without that option on the number does. Where a borrower listens it is refused, so it is tried
     /// at an address of its own and then over each leg, for which they are left open. Returns whether it was done.
     fn seal(&self) -> Result<bool> {
-        let seal = |addr| bind_with_reuse(addr, self.transport()).is_ok();
-        if seal(SocketAddr::from((SEAL, self.addr().port()))) {
+        if bind_seal(self.addr().port()).is_ok() {
             return Ok(true);
         }
         self.set_reuse(true)?;
-        Ok(self.legs.iter().any(|leg| seal(leg.addr)))
+        Ok(self.tcp_legs().any(|leg| leg.bind_with_reuse().is_ok()))
     }
 
     /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
     /// the first leg has to be let go, the listener has it, as a borrower would.
     pub(super) fn listen(&mut self) -> Result<TcpListener> {
+        self.needs(Protocol::Tcp)?;
         self.copied = true;
-        let listen = || listen_on(self.addr());
+        let listen = || listen_on(&self.legs[0]);
         let listener = if !self.can_lend()? {
             return self.listen_in_its_place();
         } else if self.is_lent() {
@@ -161,7 +202,7 @@ impl Hold {
         if closed {
             self.lent = Some(self.recorder.lend());
         }
-        let listener = listen_on(self.addr()).map_err(|e| self.busy_or("listen on", e));
+        let listener = listen_on(&self.legs[0]).map_err(|e| self.busy_or("listen on", e));
         if closed && listener.is_err() {
             self.reclaim()?;
         }
@@ -178,18 +219,48 @@ impl Hold {
 
     /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure all is as before.
     fn start_listening(&mut self) -> Result<Socket> {
-        let listening = self.close_and_listen();
-        if listening.is_err() && self.is_lent() {
-            self.open()?;
-        }
-        listening
+        self.needs(Protocol::Tcp)?;
+        self.closed(Self::listen_in_place)
     }
 
-    fn close_and_listen(&mut self) -> Result<Socket> {
-        if (self.is_lent() || self.unsealed) && !self.close()? {
-            return Err(self.in_use(&self.addrs()));
+    /// The first UDP leg's address and socket, and the other legs, closed. On failure the hold comes back.
+    pub(super) fn into_udp_socket(mut self) -> Result<(SocketAddr, UdpSocket, Vec<Leg>), (Error, Self)> {
+        match self.needs(Protocol::Udp).and_then(|()| self.closed(Self::take_udp_socket)) {
+            Ok((addr, socket)) => {
+                self.legs.retain(|leg| leg.socket.is_some());
+                Ok((addr, socket.into(), self.legs))
+            }
+            Err(error) => Err((error, self)),
         }
-        let Some(socket) = self.legs[0].socket.take() else { return Err(self.in_use(&[self.addr()])) };
+    }
+
+    fn take_udp_socket(&mut self) -> Result<(SocketAddr, Socket)> {
+        let leg = self.legs.iter_mut().find(|leg| !leg.is_tcp());
+        let Some((addr, socket)) = leg.and_then(|leg| Some((leg.addr(), leg.socket.take()?))) else {
+            return Err(self.in_use());
+        };
+        discard_datagrams(&socket);
+        Ok((addr, socket))
+    }
+
+    /// Does something that needs all legs held; if it fails, they are lent again if they were.
+    fn closed<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let done = self.close_all().and_then(|()| act(self));
+        if done.is_err() && self.is_lent() {
+            self.open()?;
+        }
+        done
+    }
+
+    fn close_all(&mut self) -> Result<()> {
+        if (self.is_lent() || self.unsealed) && !self.close()? {
+            return Err(self.in_use());
+        }
+        Ok(())
+    }
+
+    fn listen_in_place(&mut self) -> Result<Socket> {
+        let Some(socket) = self.legs[0].socket.take() else { return Err(self.in_use()) };
         match make_listen(&socket) {
             Ok(()) => Ok(socket),
             Err(e) => {
@@ -199,9 +270,9 @@ impl Hold {
         }
     }
 
-    /// Opens all legs to SO_REUSEADDR or closes them.
+    /// Opens all TCP legs to SO_REUSEADDR or closes them.
     fn set_reuse(&self, on: bool) -> Result<()> {
-        let mut sockets = self.legs.iter().filter_map(|leg| leg.socket.as_ref());
+        let mut sockets = self.tcp_legs().filter_map(Leg::socket);
         sockets.try_for_each(|socket| imp::set_reuse(socket, on)).map_err(self.refused("set SO_REUSEADDR on"))
     }
 
@@ -210,36 +281,68 @@ impl Hold {
         move |error| holder::refusal(port, action, error)
     }
 
-    fn in_use(&self, addrs: &[SocketAddr]) -> Error {
-        let ips: Vec<_> = addrs.iter().map(SocketAddr::ip).collect();
-        holder::in_use(&ips, self.addr().port(), self.transport())
+    fn in_use(&self) -> Error {
+        in_use(&self.legs, self.protocol())
+    }
+
+    fn needs(&self, needed: Protocol) -> Result<()> {
+        let held = self.protocol();
+        let has_it = needed.transports().all(|transport| held.has(transport));
+        if has_it { Ok(()) } else { Err(Error::WrongProtocol { port: self.addr().port(), held, needed }) }
     }
 
     /// The error for the first leg.
     fn busy_or(&self, action: &'static str, error: io::Error) -> Error {
         if imp::is_busy(&error) {
-            self.in_use(&[self.addr()])
+            in_use(&self.legs[..1], Protocol::Tcp)
         } else {
             holder::refusal(self.addr().port(), action, error)
         }
     }
 }
 
+fn in_use(legs: &[Leg], protocol: Protocol) -> Error {
+    let ips: Vec<_> = legs.iter().flat_map(Leg::covers).map(|addr| addr.ip()).collect();
+    holder::in_use(&ips, legs[0].port(), protocol)
+}
+
 /// Why a leg cannot be bound again, if it is an error: that the borrower has it is none.
 fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
-    let port = leg.addr.port();
+    let port = leg.port();
     if !imp::is_busy(&error) {
         return Some(holder::refusal(port, "take back", error));
     }
-    let listener = holder::listeners_on(&[leg.addr], leg.transport).ok()?.into_iter().next()?;
+    let addrs: Vec<_> = leg.covers().collect();
+    let listener = holder::listeners_on(&addrs, leg.transport()).ok()?.into_iter().next()?;
     let stolen = listener.identity == Identity::Stranger;
     stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
 }
 
-fn listen_on(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = bind_with_reuse(addr, Type::STREAM)?;
+fn bind_seal(port: u16) -> io::Result<()> {
+    let socket = imp::open_socket(SEAL.into(), Type::STREAM, false)?;
+    imp::set_reuse(&socket, true)?;
+    socket.bind(&SocketAddr::from((SEAL, port)).into())
+}
+
+fn listen_on(leg: &Leg) -> io::Result<Socket> {
+    let socket = leg.bind_with_reuse()?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+/// Empties the queue of what was sent while nobody served.
+fn discard_datagrams(socket: &Socket) {
+    // These calls fail on sockets alone that are none.
+    let _ = socket.set_nonblocking(true);
+    // Only as many as fit: somebody may go on sending.
+    for _ in 0..MOST_DATAGRAMS {
+        match socket.recv(&mut [MaybeUninit::uninit()]) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            // A datagram, or news of one that did not arrive.
+            _ => {}
+        }
+    }
+    let _ = socket.set_nonblocking(false);
 }
 
 /// Makes a held socket listen.

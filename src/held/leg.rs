@@ -1,32 +1,65 @@
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use smallvec::SmallVec;
 use socket2::{Socket, Type};
 
 use crate::imp;
+use crate::protocol::Protocol;
 
 /// A (family, protocol) of a port that is to be held.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LegSpec {
     pub(crate) ip: IpAddr,
     pub(crate) transport: Type,
+    /// Whether `::` takes IPv4 too. Without IPv6 it is 0.0.0.0.
+    pub(crate) dual_stack: bool,
     /// Whether to do without it on a machine that has no such address: `::1` without IPv6.
     pub(crate) optional: bool,
+}
+
+impl LegSpec {
+    fn open(&self) -> io::Result<Socket> {
+        imp::open_socket(self.ip, self.transport, self.dual_stack)
+    }
+
+    /// What takes its place where it cannot be.
+    fn without_ipv6(self) -> Option<Self> {
+        let ip = Ipv4Addr::UNSPECIFIED.into();
+        self.dual_stack.then_some(Self { ip, dual_stack: false, ..self })
+    }
 }
 
 /// One socket of a held port.
 #[derive(Debug)]
 pub(crate) struct Leg {
-    pub(super) addr: SocketAddr,
-    pub(super) transport: Type,
-    /// None while it is let go (release-first).
+    spec: LegSpec,
+    port: u16,
+    /// None while it is let go: UDP while it is lent, or release-first.
     pub(super) socket: Option<Socket>,
 }
 
 impl Leg {
     pub(crate) fn port(&self) -> u16 {
-        self.addr.port()
+        self.port
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.spec.ip, self.port)
+    }
+
+    /// Where sockets are in its way, as addresses of one family each.
+    pub(super) fn covers(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let as_ipv4 = self.spec.without_ipv6().map(|spec| SocketAddr::new(spec.ip, self.port));
+        std::iter::once(self.addr()).chain(as_ipv4)
+    }
+
+    pub(crate) fn transport(&self) -> Type {
+        self.spec.transport
+    }
+
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.spec.transport == Type::STREAM
     }
 
     pub(crate) fn socket(&self) -> Option<&Socket> {
@@ -42,27 +75,34 @@ impl Leg {
         acted
     }
 
-    /// An exclusive socket for a leg that was let go. Past connections in TIME_WAIT do not matter.
-    pub(super) fn bind_again(&self) -> io::Result<Socket> {
-        let socket = bind_with_reuse(self.addr, self.transport)?;
-        imp::set_reuse(&socket, false)?;
+    /// A second socket at its address, with SO_REUSEADDR: it finds room beside others that have the option too, and
+    /// beside TIME_WAIT.
+    pub(super) fn bind_with_reuse(&self) -> io::Result<Socket> {
+        let socket = self.spec.open()?;
+        imp::set_reuse(&socket, true)?;
+        socket.bind(&self.addr().into())?;
         Ok(socket)
     }
-}
 
-/// A socket with SO_REUSEADDR: it finds room beside others that have the option too, and beside TIME_WAIT.
-pub(super) fn bind_with_reuse(addr: SocketAddr, transport: Type) -> io::Result<Socket> {
-    let socket = imp::open_socket(addr.ip(), transport)?;
-    imp::set_reuse(&socket, true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket)
+    /// An exclusive socket for a leg that was let go. Past connections in TIME_WAIT do not matter.
+    pub(super) fn bind_again(&self) -> io::Result<Socket> {
+        if self.is_tcp() {
+            let socket = self.bind_with_reuse()?;
+            imp::set_reuse(&socket, false)?;
+            return Ok(socket);
+        }
+        // UDP has no TIME_WAIT, and beside a borrower with the option this socket would get its datagrams.
+        let socket = self.spec.open()?;
+        socket.bind(&self.addr().into())?;
+        Ok(socket)
+    }
 }
 
 /// Sockets on their way to a number. A failed bind leaves its socket usable, so the next try costs one system
 /// call and no new socket.
 #[derive(Debug)]
 pub(crate) struct Unbound {
-    legs: SmallVec<[(LegSpec, Option<Socket>); 2]>,
+    legs: SmallVec<[(LegSpec, Option<Socket>); 4]>,
     reuse: bool,
 }
 
@@ -71,20 +111,30 @@ impl Unbound {
         Self { legs: specs.map(|spec| (spec, None)).collect(), reuse: false }
     }
 
-    /// For binding over what closed connections left on the number.
+    /// For binding TCP over what closed connections left on the number.
     pub(crate) fn with_reuse(specs: impl Iterator<Item = LegSpec>) -> Self {
         Self { reuse: true, ..Self::new(specs) }
     }
 
-    /// Binds all legs to `port`, or none. With port 0 the kernel picks the number for the first leg, and the
-    /// others follow it.
-    pub(crate) fn bind(&mut self, mut port: u16) -> io::Result<Vec<Leg>> {
+    /// Binds the legs of a protocol to `port`, or none. With port 0 the kernel picks the number for the first leg,
+    /// and the others follow it.
+    pub(crate) fn bind(&mut self, mut port: u16, protocol: Protocol) -> io::Result<Vec<Leg>> {
         let mut bound = Vec::with_capacity(self.legs.len());
         let mut missing = SmallVec::<[usize; 2]>::new();
         for (index, (spec, spare)) in self.legs.iter_mut().enumerate() {
-            match bind(*spec, spare, port, self.reuse) {
+            if !protocol.has(spec.transport) {
+                continue;
+            }
+            let mut leg = bind(*spec, spare, port, self.reuse);
+            if let (Err(e), Some(instead)) = (&leg, spec.without_ipv6()) {
+                if imp::lacks_address(e) {
+                    (*spec, *spare) = (instead, None);
+                    leg = bind(*spec, spare, port, self.reuse);
+                }
+            }
+            match leg {
                 Ok(leg) => {
-                    port = leg.addr.port();
+                    port = leg.port;
                     bound.push(leg);
                 }
                 Err(e) if spec.optional && imp::lacks_address(&e) => missing.push(index),
@@ -98,25 +148,24 @@ impl Unbound {
 }
 
 /// Binds one leg; after a failure its socket stays in `spare`.
-fn bind(spec: LegSpec, spare: &mut Option<Socket>, port: u16, reuse: bool) -> io::Result<Leg> {
+fn bind(spec: LegSpec, spare: &mut Option<Socket>, mut port: u16, reuse: bool) -> io::Result<Leg> {
     let socket = match spare.take() {
         Some(socket) => socket,
         None => {
-            let socket = imp::open_socket(spec.ip, spec.transport)?;
-            if reuse {
+            let socket = spec.open()?;
+            // Of two UDP sockets with the option, one would get the other's datagrams.
+            if reuse && spec.transport == Type::STREAM {
                 imp::set_reuse(&socket, true)?;
             }
             socket
         }
     };
-    let mut addr = SocketAddr::new(spec.ip, port);
-    if let Err(e) = socket.bind(&addr.into()) {
+    if let Err(e) = socket.bind(&SocketAddr::new(spec.ip, port).into()) {
         *spare = Some(socket);
         return Err(e);
     }
     if port == 0 {
-        let bound = socket.local_addr()?.as_socket();
-        addr.set_port(bound.map_or(0, |bound| bound.port()));
+        port = socket.local_addr()?.as_socket().map_or(0, |bound| bound.port());
     }
-    Ok(Leg { addr, transport: spec.transport, socket: Some(socket) })
+    Ok(Leg { spec, port, socket: Some(socket) })
 }

@@ -28,7 +28,11 @@ impl Registration {
 
     pub(super) fn handed_over(&self, to: &'static str) {
         self.recorder.handed_over();
-        PortEvent::HandedOver { port: self.port, to }.emit();
+        self.emit(&PortEvent::HandedOver { port: self.port, to });
+    }
+
+    pub(super) fn emit(&self, event: &PortEvent) {
+        self.recorder.emit(event);
     }
 }
 
@@ -36,9 +40,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         holder::unregister(self.port);
         self.recorder.released();
-        PortEvent::Released { port: self.port }.emit();
         // Waiters try at once, so the number must be free by then.
         self.claim.take();
         claims::notify_released();
+        // Last: a listener may do as it likes.
+        self.emit(&PortEvent::Released { port: self.port });
     }
 }

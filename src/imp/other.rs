@@ -48,6 +48,10 @@ pub(crate) fn reserved_ports() -> io::Result<Vec<(u16, u16)>> {
     Ok(Vec::new())
 }
 
+pub(crate) fn may_have_closed_connections() -> bool {
+    true
+}
+
 pub(crate) fn can_lend() -> io::Result<bool> {
     Ok(false)
 }

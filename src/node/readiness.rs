@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::child::ChildNode;
 use crate::error::{Error, Result};
-use crate::held::{HeldPort, PERHAPS, Pauses, emit_borrowed, pause};
+use crate::held::{HeldPort, PERHAPS, Pauses, pause};
 use crate::holder;
 use crate::identity::{Borrower, Identity};
 
@@ -67,7 +67,7 @@ impl<'a> Readiness<'a> {
             self.held.iter().map(|port| own_listener(port, child)).collect::<Result<Option<Vec<_>>>>();
         let Some(listeners) = listeners.map_err(|e| self.explained(child, e))? else { return Ok(false) };
         for (port, listener) in self.held.iter().zip(&listeners) {
-            emit_borrowed(port.port(), listener);
+            port.emit_borrowed(listener);
         }
         Ok(true)
     }

@@ -170,7 +170,6 @@ impl PortRequest {
 /// What the request's author said, in any order: to be [checked](PortRequest::check) when all is said.
 impl PortRequest {
     /// Instead of all parts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the allocator's builder"))]
     pub(crate) fn set_range(&mut self, range: PortRange) {
         self.parts = vec![Part::Range(range)];
     }
@@ -266,19 +265,20 @@ impl PortRequest {
         Ok(stretches)
     }
 
+    /// Whether it asks for no numbers in particular.
+    pub(crate) fn is_any(&self) -> bool {
+        self.prefer.is_none() && matches!(self.parts[..], [] | [Part::Any])
+    }
+
+    /// The number that every search starts at.
+    pub(crate) fn preferred(&self) -> Option<u16> {
+        self.prefer.map(Port::get)
+    }
+
     /// Whether a number that the kernel picked will do.
     pub(crate) fn allows(&self, port: u16) -> bool {
         let well_known = || WellKnown::ALL.iter().any(|set| set.contains(port));
         port != 0 && !self.excludes(port) && (self.allow_well_known || !well_known())
-    }
-
-    /// Whether `port` is among the numbers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the allocator"))]
-    pub(crate) fn wants(&self, port: u16) -> io::Result<bool> {
-        Ok(self.stretches()?.iter().any(|stretch| match stretch {
-            Stretch::Numbers { numbers, .. } => numbers.contains(port),
-            Stretch::Kernel => self.allows(port),
-        }))
     }
 
     fn parts(&self) -> Cow<'_, [Part]> {
@@ -315,9 +315,7 @@ impl PortRequest {
                 _ => numbers.remove(first, last),
             }
         }
-        for (first, last) in &self.excluded {
-            numbers.remove(*first, *last);
-        }
+        numbers.remove_ascending(&self.excluded);
         numbers
     }
 

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{BUCKETS, Latency, SLICE, SLICES, Slice, Stats};
+use crate::event::{Listener, PortEvent};
 
 /// The process's counters. Each allocator has its own beside them.
 static PROCESS: Counters = Counters::new();
@@ -109,21 +110,33 @@ impl Times {
     }
 }
 
-/// Counts for an allocator and for the process at once.
+/// What an allocator and its ports report to: it counts for the allocator and for the process at once, and tells the
+/// allocator's listener.
 #[derive(Clone, Debug)]
-pub(crate) struct Recorder(Arc<Counters>);
+pub(crate) struct Recorder(Arc<Own>);
+
+#[derive(Debug)]
+struct Own {
+    counters: Counters,
+    listener: Option<Listener>,
+}
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Counters::new()))
+    pub(crate) fn new(listener: Option<Listener>) -> Self {
+        Self(Arc::new(Own { counters: Counters::new(), listener }))
+    }
+
+    /// Tells whoever listens. Not with a lock held: the listener may use the port.
+    pub(crate) fn emit(&self, event: &PortEvent) {
+        event.emit(self.0.listener.as_ref());
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
-        self.0.snapshot()
+        self.0.counters.snapshot()
     }
 
     fn each(&self, count: impl Fn(&Counters)) {
-        count(&self.0);
+        count(&self.0.counters);
         count(&PROCESS);
     }
 

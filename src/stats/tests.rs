@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn figures_are_counted_for_the_allocator_and_the_process() {
-    let recorder = Recorder::new();
+    let recorder = Recorder::new(None);
     let before = stats();
     recorder.searched(5, 4);
     recorder.acquired(20_000, 5, Duration::from_micros(30));
@@ -26,7 +26,7 @@ fn figures_are_counted_for_the_allocator_and_the_process() {
 
 #[test]
 fn the_peak_stays_when_ports_go() {
-    let recorder = Recorder::new();
+    let recorder = Recorder::new(None);
     (0..3).for_each(|_| recorder.held());
     let lent = recorder.lend();
     assert_eq!(recorder.snapshot().lent, 1);
@@ -38,7 +38,7 @@ fn the_peak_stays_when_ports_go() {
 
 #[test]
 fn they_print_in_a_few_lines() {
-    let recorder = Recorder::new();
+    let recorder = Recorder::new(None);
     recorder.searched(5, 4);
     recorder.acquired(20_000, 5, Duration::from_micros(30));
     let text = recorder.snapshot().to_string();

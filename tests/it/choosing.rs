@@ -113,7 +113,7 @@ fn a_block_is_found_between_numbers_in_use_and_each_is_tried_once() {
     }
     let allocator = builder.build().unwrap();
     let error = allocator.acquire_block(8).unwrap_err();
-    assert!(error.to_string().starts_with("no 8 consecutive free ports in "), "{error}");
+    assert!(error.to_string().starts_with("no 8 free ports together in "), "{error}");
     assert!(matches!(error, Error::RangeExhausted { tried: 40, count: 8, .. }), "{error:?}");
     assert_eq!(allocator.stats().held, 0);
     drop(strangers);
@@ -159,7 +159,7 @@ fn attempts_are_where_a_block_may_begin() {
     let host = private_block(1).0.into();
     let _stranger = listen(host, range.start() + 2, REUSE).unwrap();
     let error = builder.build().unwrap().acquire_block(3).unwrap_err();
-    assert!(matches!(error, Error::RangeExhausted { tried: 4, count: 3, .. }), "{error:?}");
+    assert!(matches!(error, Error::RangeExhausted { tried: 2, count: 3, .. }), "{error:?}");
 }
 
 #[test]

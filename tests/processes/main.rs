@@ -12,6 +12,7 @@ mod leaks;
 mod limits;
 mod node_ends;
 mod nodes;
+mod progress;
 mod roles;
 mod servers;
 mod storm;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         limits::tests(),
         node_ends::tests(),
         nodes::tests(),
+        progress::tests(),
         servers::tests(),
         storm::tests(),
     ];

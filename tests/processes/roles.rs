@@ -11,7 +11,7 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
 use crate::support::*;
-use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes};
+use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes, progress};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -66,6 +66,8 @@ fn act(args: &[&str]) -> Outcome {
         ["hold", host] => hold(host.parse()?),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),
+        ["progress"] => progress::choose(),
+        ["progress-threads"] => progress::choose_at_once(),
         ["few-files"] => limits::few_files(),
         ["unprivileged", port] => limits::unprivileged(port.parse()?),
         ["no-proc"] => limits::no_proc(),

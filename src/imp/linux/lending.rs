@@ -36,7 +36,7 @@ fn try_lending() -> io::Result<bool> {
 
 fn bind(port: u16, reuse: bool) -> io::Result<Socket> {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let socket = open_socket(addr.ip(), Type::STREAM)?;
+    let socket = open_socket(addr.ip(), Type::STREAM, false)?;
     socket.set_reuse_address(reuse)?;
     socket.bind(&addr.into())?;
     Ok(socket)

@@ -134,18 +134,22 @@ pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocke
     // Without IPv6 the second file does not exist.
     text += &read_proc(format!("/proc/net/{name}6")).unwrap_or_default();
     let wanted = |socket: &PortSocket| match query {
-        Query::ListenersOn(port) => socket.state == SocketState::Listening && socket.local.port() == port,
+        Query::ListenersOn(port) => {
+            let listens = transport == Type::DGRAM || socket.state == SocketState::Listening;
+            listens && socket.local.port() == port
+        }
         Query::AllOn(port) => socket.local.port() == port,
         Query::Holding => matches!(socket.state, SocketState::Listening | SocketState::Bound),
     };
-    let mut sockets: Vec<_> = text.lines().filter_map(parse_line).filter(wanted).collect();
+    let mut sockets: Vec<_> =
+        text.lines().filter_map(|line| parse_line(line, transport)).filter(wanted).collect();
     // While sockets come and go, the kernel may print one twice.
     let mut seen = HashSet::new();
     sockets.retain(|socket| socket.inode == 0 || seen.insert(socket.inode));
     Ok(sockets)
 }
 
-fn parse_line(line: &str) -> Option<PortSocket> {
+fn parse_line(line: &str, transport: Type) -> Option<PortSocket> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (ip, port) = fields.get(1)?.split_once(':')?;
     let state = match *fields.get(3)? {
@@ -158,6 +162,7 @@ fn parse_line(line: &str) -> Option<PortSocket> {
     let expires = u32::from_str_radix(fields.get(5)?.split_once(':')?.1, 16).ok()?;
     Some(PortSocket {
         local: SocketAddr::new(parse_ip(ip)?.to_canonical(), u16::from_str_radix(port, 16).ok()?),
+        transport,
         state,
         only_v6: false, // not shown
         queued,

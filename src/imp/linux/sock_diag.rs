@@ -42,6 +42,8 @@ pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocke
     )?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let (port, states) = match query {
+        // A UDP socket gets what is sent to its number as soon as it is bound.
+        Query::ListenersOn(port) if transport == Type::DGRAM => (port, u32::MAX),
         Query::ListenersOn(port) => (port, 1 << LISTEN),
         Query::AllOn(port) => (port, u32::MAX),
         Query::Holding => (0, 1 << LISTEN | 1 << BOUND_INACTIVE | 1 << CLOSE),
@@ -49,7 +51,7 @@ pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocke
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         socket.send(&request(family, transport, states, port))?;
-        receive(&socket, &mut found)?;
+        receive(&socket, transport, &mut found)?;
     }
     // The kernel filters by port for us, but for states that it leaves out of that.
     found.retain(|socket| port == 0 || socket.local.port() == port);
@@ -71,7 +73,7 @@ fn request(family: i32, transport: Type, states: u32, port: u16) -> [u8; HEADER 
 }
 
 /// Reads one dump to its end.
-fn receive(mut socket: &Socket, found: &mut Vec<PortSocket>) -> io::Result<()> {
+fn receive(mut socket: &Socket, transport: Type, found: &mut Vec<PortSocket>) -> io::Result<()> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
         let read = socket.read(&mut buffer)?;
@@ -88,7 +90,7 @@ fn receive(mut socket: &Socket, found: &mut Vec<PortSocket>) -> io::Result<()> {
                     let negated = i32::from_ne_bytes(*message.first_chunk().expect("4 bytes"));
                     return Err(io::Error::from_raw_os_error(-negated));
                 }
-                SOCK_DIAG_BY_FAMILY if message.len() >= MESSAGE => found.push(parse(message)),
+                SOCK_DIAG_BY_FAMILY if message.len() >= MESSAGE => found.push(parse(message, transport)),
                 _ => {}
             }
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
@@ -97,7 +99,7 @@ fn receive(mut socket: &Socket, found: &mut Vec<PortSocket>) -> io::Result<()> {
 }
 
 /// `struct inet_diag_msg`.
-fn parse(message: &[u8]) -> PortSocket {
+fn parse(message: &[u8], transport: Type) -> PortSocket {
     let ip = if i32::from(message[0]) == libc::AF_INET {
         IpAddr::from(Ipv4Addr::from(*message[8..].first_chunk::<4>().expect("72 bytes")))
     } else {
@@ -112,6 +114,7 @@ fn parse(message: &[u8]) -> PortSocket {
     };
     PortSocket {
         local: SocketAddr::new(ip.to_canonical(), port),
+        transport,
         state,
         only_v6: attribute(&message[MESSAGE..], SKV6ONLY) == Some(1),
         inode: u32_at(message, 68).into(),

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 fn bound(addr: &str) -> Socket {
     let addr: SocketAddr = addr.parse().unwrap();
-    let socket = open_socket(addr.ip(), Type::STREAM).unwrap();
+    let socket = open_socket(addr.ip(), Type::STREAM, false).unwrap();
     socket.bind(&addr.into()).unwrap();
     socket
 }

@@ -4,13 +4,13 @@ use super::*;
 fn a_line_of_proc_net_tcp_is_understood() {
     let v4 =
         "   0: 0100007F:1F90 00000000:0000 0A 00000000:0000000B 00:00000000 00000000  1000        0 26453 1";
-    let socket = parse_line(v4).unwrap();
+    let socket = parse_line(v4, Type::STREAM).unwrap();
     assert_eq!(socket.local, "127.0.0.1:8080".parse().unwrap());
     assert_eq!((socket.state, socket.queued), (SocketState::Listening, 11));
     assert_eq!((socket.uid, socket.inode), (1000, 26_453));
     let v6 = "  1: 00000000000000000000000001000000:1F91 00000000000000000000000000000000:0000 06 \
               00000000:00000000 03:00000BB8 00000000     0        0 0 3";
-    let socket = parse_line(v6).unwrap();
+    let socket = parse_line(v6, Type::STREAM).unwrap();
     assert_eq!(socket.local, "[::1]:8081".parse().unwrap());
     assert_eq!((socket.state, socket.inode), (SocketState::TimeWait, 0));
     assert_eq!(socket.expires, Duration::from_secs(30));
@@ -21,7 +21,7 @@ fn lines_that_are_none_are_passed_over() {
     for line in
         ["", "  sl  local_address rem_address   st", "0: 0100007F 0 0A", "0: xx:yy 0:0 0A 0:0 0:0 0 0 0 0"]
     {
-        assert!(parse_line(line).is_none(), "{line:?}");
+        assert!(parse_line(line, Type::STREAM).is_none(), "{line:?}");
     }
 }
 

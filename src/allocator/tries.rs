@@ -1,0 +1,209 @@
+//! Numbers that are tried one by one: claimed here, then bound.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use socket2::Socket;
+
+use super::PortAllocator;
+use crate::claims::Claim;
+use crate::event::PortEvent;
+use crate::held::{HeldPort, Leg, Unbound};
+use crate::holder;
+use crate::imp;
+use crate::protocol::Protocol;
+
+/// Two that take a number over closed connections at the same instant both see the other, and both let go. So it is
+/// tried again, after pauses of different lengths.
+const TRIES_OVER_CLOSED: u32 = 5;
+const LONGEST_PAUSE_MICROS: u64 = 500;
+
+/// Why a search found nothing. Cheap: holders are looked up only when the error is final.
+#[derive(Debug)]
+pub(super) enum Miss {
+    Exhausted { range: RangeInclusive<u16>, tried: usize, count: usize },
+    Refused { port: Option<u16>, action: &'static str, error: io::Error },
+}
+
+impl Miss {
+    /// Whether it may pass by waiting: when somebody releases a port.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Exhausted { .. } => true,
+            Self::Refused { error, .. } => imp::is_out_of_files(error),
+        }
+    }
+}
+
+/// A number that is claimed, and its sockets.
+pub(super) struct Bound {
+    // Dropped in this order: the sockets are closed before the number is given back.
+    legs: Vec<Leg>,
+    claim: Claim,
+}
+
+impl Bound {
+    pub(super) fn number(&self) -> u16 {
+        self.claim.number()
+    }
+}
+
+/// The ports of one search: in most cases one alone.
+pub(super) type Run = SmallVec<[Bound; 1]>;
+
+/// The sockets of one search, and what it has done so far.
+pub(super) struct Tries<'a> {
+    allocator: &'a PortAllocator,
+    unbound: Unbound,
+    /// With SO_REUSEADDR, to which closed connections are no obstacle.
+    over_closed: Option<Unbound>,
+    /// Whether this machine has closed connections at all.
+    any_closed: Option<bool>,
+    started: Instant,
+    /// Numbers that were looked at.
+    tried: u64,
+    /// Those that the system was asked for, and those that it refused.
+    attempts: u64,
+    conflicts: u64,
+    /// The lowest and the highest number that was looked at.
+    pub(super) looked_at: (u16, u16),
+}
+
+impl<'a> Tries<'a> {
+    pub(super) fn new(allocator: &'a PortAllocator) -> Self {
+        Self {
+            allocator,
+            unbound: Unbound::new(allocator.config.legs()),
+            over_closed: None,
+            any_closed: None,
+            started: Instant::now(),
+            tried: 0,
+            attempts: 0,
+            conflicts: 0,
+            looked_at: (u16::MAX, 0),
+        }
+    }
+
+    /// Tries this number; `None` if somebody has it. `insist`: closed connections are no reason to let it go.
+    pub(super) fn number(
+        &mut self,
+        port: u16,
+        protocol: Protocol,
+        insist: bool,
+    ) -> Result<Option<Bound>, Miss> {
+        self.tried += 1;
+        self.look_at(port);
+        self.emit(&PortEvent::Trying { port });
+        let bound = Claim::take(port).map(|claim| self.claimed(claim, protocol, insist));
+        let bound = bound.transpose()?.flatten();
+        if bound.is_none() {
+            self.emit(&PortEvent::Busy { port });
+        }
+        Ok(bound)
+    }
+
+    /// Tries a number that is claimed already.
+    pub(super) fn claimed(
+        &mut self,
+        claim: Claim,
+        protocol: Protocol,
+        insist: bool,
+    ) -> Result<Option<Bound>, Miss> {
+        self.attempts += 1;
+        let port = claim.number();
+        let legs = match self.unbound.bind(port, protocol) {
+            Ok(legs) => Some(legs),
+            Err(e) if imp::is_busy(&e) => {
+                self.conflicts += 1;
+                if insist { self.over_closed_connections(port, protocol)? } else { None }
+            }
+            Err(error) => return Err(Miss::Refused { port: Some(port), action: "bind", error }),
+        };
+        Ok(legs.map(|legs| Bound { legs, claim }))
+    }
+
+    pub(super) fn look_at(&mut self, port: u16) {
+        self.looked_at = (self.looked_at.0.min(port), self.looked_at.1.max(port));
+    }
+
+    /// Tries whatever number the kernel gives; `None` if it is not `wanted`, or taken on another leg.
+    pub(super) fn any_number(
+        &mut self,
+        protocol: Protocol,
+        wanted: impl FnOnce(u16) -> bool,
+    ) -> Result<Option<Bound>, Miss> {
+        self.tried += 1;
+        self.attempts += 1;
+        let legs = match self.unbound.bind(0, protocol) {
+            Ok(legs) => legs,
+            Err(e) if imp::is_busy(&e) => {
+                self.conflicts += 1;
+                return Ok(None);
+            }
+            Err(error) => return Err(Miss::Refused { port: None, action: "bind any", error }),
+        };
+        let port = legs.first().map_or(0, Leg::port);
+        // It may be claimed here while its socket is let go.
+        let claim = if wanted(port) { Claim::take(port) } else { None };
+        self.conflicts += u64::from(claim.is_none());
+        Ok(claim.map(|claim| Bound { legs, claim }))
+    }
+
+    /// Holds a number on which nothing but closed connections is left: with SO_REUSEADDR they are no obstacle.
+    ///
+    /// Somebody else may do the same at the same instant, since both sides have the option then. So it is switched
+    /// off first, and then nobody else may be there; if somebody is, or that cannot be told, `None`.
+    fn over_closed_connections(&mut self, port: u16, protocol: Protocol) -> Result<Option<Vec<Leg>>, Miss> {
+        if !*self.any_closed.get_or_insert_with(imp::may_have_closed_connections) {
+            return Ok(None);
+        }
+        let refused = |action, error| Miss::Refused { port: Some(port), action, error };
+        let specs = || self.allocator.config.legs();
+        let unbound = self.over_closed.get_or_insert_with(|| Unbound::with_reuse(specs()));
+        for _ in 0..TRIES_OVER_CLOSED {
+            let legs = match unbound.bind(port, protocol) {
+                Ok(legs) => legs,
+                Err(e) if imp::is_busy(&e) => return Ok(None),
+                Err(error) => return Err(refused("bind", error)),
+            };
+            let sockets: Vec<&Socket> =
+                legs.iter().filter(|leg| leg.is_tcp()).filter_map(Leg::socket).collect();
+            for socket in &sockets {
+                imp::set_reuse(socket, false).map_err(|error| refused("reset SO_REUSEADDR on", error))?;
+            }
+            match holder::is_shared(&sockets) {
+                Some(false) => return Ok(Some(legs)),
+                Some(true) => drop(legs),
+                None => return Ok(None),
+            }
+            thread::sleep(Duration::from_micros(fastrand::u64(1..=LONGEST_PAUSE_MICROS)));
+        }
+        Ok(None)
+    }
+
+    /// Ends the search: the ports that it found, each with its share of the effort.
+    pub(super) fn end(
+        self,
+        found: Result<Run, Miss>,
+    ) -> Result<impl Iterator<Item = HeldPort> + use<'a>, Miss> {
+        let Self { allocator, started, tried, attempts, conflicts, .. } = self;
+        allocator.recorder.searched(attempts, conflicts);
+        let run = found?;
+        let count = u32::try_from(run.len()).unwrap_or(u32::MAX).max(1);
+        let took = started.elapsed() / count;
+        let share = move |of: u64| of.div_ceil(count.into()).max(1);
+        Ok(run.into_iter().map(move |Bound { legs, claim }| {
+            let (port, recorder) = (claim.number(), &allocator.recorder);
+            recorder.acquired(port, share(attempts), took);
+            recorder.emit(&PortEvent::Bound { port, attempts: share(tried), took });
+            HeldPort::new(claim, legs, recorder.clone(), allocator.config.release_first)
+        }))
+    }
+
+    fn emit(&self, event: &PortEvent) {
+        self.allocator.recorder.emit(event);
+    }
+}

@@ -18,6 +18,8 @@ use std::sync::LazyLock;
 
 use once_cell::sync::OnceCell;
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::held::HeldPort;
 use crate::stats::{Recorder, Stats};

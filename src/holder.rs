@@ -6,7 +6,7 @@ mod descent;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ const BLAME_BUDGET: Duration = Duration::from_millis(50);
 /// The most time to find out whose listener is on a lent port: ours are found in microseconds, and a thief is
 /// worth a look at every process of a large machine.
 const IDENTITY_BUDGET: Duration = Duration::from_secs(1);
+
+const ANY_IPV4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// How many holders a message names.
 const NAMED: usize = 8;
@@ -109,12 +111,19 @@ pub(crate) fn belongs_to(listener: &Holder, child: u32) -> Option<bool> {
     }
 }
 
-/// Whether a socket and one of ours on `ip` are in each other's way on one number. Our own on `::` are for IPv6 alone.
+/// Whether a socket and one of ours on `ip` are in each other's way on one number. One of ours on `::` that is for both
+/// families is asked about as `::` and as 0.0.0.0.
 fn in_the_way(ip: IpAddr, socket: &PortSocket) -> bool {
     let local = socket.local.ip();
     let same_family = ip.is_ipv4() == local.is_ipv4();
-    let takes_both = local.is_ipv6() && !socket.only_v6;
-    ip == local || local.is_unspecified() && (same_family || takes_both) || ip.is_unspecified() && same_family
+    ip == local
+        || local.is_unspecified() && (same_family || takes_both(socket))
+        || ip.is_unspecified() && same_family
+}
+
+/// Whether a socket is for both families.
+fn takes_both(socket: &PortSocket) -> bool {
+    socket.local.is_ipv6() && socket.local.ip().is_unspecified() && !socket.only_v6
 }
 
 /// The error for a number that somebody has on one of these addresses: who, or when to retry.
@@ -238,6 +247,9 @@ pub(crate) fn is_shared(own: &[&Socket]) -> Option<bool> {
     let sockets = imp::sockets(Query::AllOn(port), transport).ok()?;
     let (ours, others): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|socket| inodes.contains(&socket.inode));
-    let meets = |other: &PortSocket| ours.iter().any(|own| in_the_way(own.local.ip(), other));
+    let meets = |other: &PortSocket| {
+        ours.iter()
+            .any(|own| in_the_way(own.local.ip(), other) || takes_both(own) && in_the_way(ANY_IPV4, other))
+    };
     (ours.len() == own.len()).then(|| others.iter().any(|other| is_held(other) && meets(other)))
 }

@@ -36,7 +36,7 @@
 //! | ports, or listeners, as parameters | [`with_ports`], the fixtures `held_port`, `held_ports`, `held_listener` for rstest (feature `rstest`) |
 //! | a server, as a task or a child process, waited for and ended | [`TestNode`] |
 //! | a port, and its own way with it | [`HeldPort::acquire`] |
-//! | ports of a range, or an address, or several at once | [`PortAllocator`] |
+//! | ports of a range, or an address, several at once, the same every run | [`PortAllocator`]; [`guide::choosing`] has a row for every habit |
 //!
 //! # Which way to hand a port over
 //!
@@ -47,6 +47,8 @@
 //! | a child process that is told a number | [`HeldPort::lend`], spawn, [`HeldPort::wait_borrowed`], [`HeldPort::reclaim`] |
 //! | a child process that takes sockets (systemd, `listenfd`, gunicorn) | [`HeldPort::spawn_with_listeners`] |
 //! | something that binds without SO_REUSEADDR | [`HeldPort::release`] just before it starts, then check |
+//! | a UDP server in this process | [`HeldPort::into_udp_socket`] |
+//! | a child process that binds UDP | [`HeldPort::lend`], which lets the number go, spawn, [`HeldPort::wait_borrowed`], [`HeldPort::reclaim`] |
 //!
 //! A child by number:
 //!
@@ -83,6 +85,10 @@
 //! bind it. `bind(0)`, outgoing connections and programs without the option cannot. [`HeldPort::wait_borrowed`]
 //! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name.
 //!
+//! A UDP number that is lent is free until its server binds it: both sides would need SO_REUSEADDR, which few set, and
+//! a socket that stayed behind would swallow the server's datagrams. Where the server is in this process, give it the
+//! socket.
+//!
 //! [`HeldPort::listen`] and [`HeldPort::spawn_with_listeners`] lend the first leg to themselves, for three system
 //! calls. A stranger that listens on this very number just then makes them an error; two listeners there never are.
 //! [`HeldPort::into_listener`] has no such time.
@@ -108,9 +114,9 @@
 //!
 //! # Figures and events
 //!
-//! [`stats()`] counts for the process, [`PortAllocator::stats`] for an allocator. Every step is a `tracing` event;
-//! `HELDPORT_DEBUG=1` prints them to stderr without a subscriber. [`console_progress`] shows there how ports are
-//! chosen, a line for each.
+//! [`stats()`] counts for the process, [`PortAllocator::stats`] for an allocator. Every step is a [`PortEvent`] for
+//! [`on_event`](PortAllocatorBuilder::on_event), and a `tracing` event; `HELDPORT_DEBUG=1` prints them to stderr without
+//! a subscriber. [`console_progress`] shows there how ports are chosen, for people.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -122,6 +128,9 @@ mod error;
 mod event;
 #[cfg(feature = "rstest")]
 pub mod fixtures;
+// Text alone.
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod hash;
 mod held;
 mod holder;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use socket2::Socket;
+use socket2::{Socket, Type};
 
 use super::PortAllocator;
 use crate::claims::Claim;
@@ -157,7 +157,8 @@ impl<'a> Tries<'a> {
     /// Somebody else may do the same at the same instant, since both sides have the option then. So it is switched
     /// off first, and then nobody else may be there; if somebody is, or that cannot be told, `None`.
     fn over_closed_connections(&mut self, port: u16, protocol: Protocol) -> Result<Option<Vec<Leg>>, Miss> {
-        if !*self.any_closed.get_or_insert_with(imp::may_have_closed_connections) {
+        let any_closed = || imp::may_have_closed_connections();
+        if !protocol.has(Type::STREAM) || !*self.any_closed.get_or_insert_with(any_closed) {
             return Ok(None);
         }
         let refused = |action, error| Miss::Refused { port: Some(port), action, error };

@@ -18,6 +18,7 @@ mod node;
 mod release_first;
 mod request;
 mod stats;
+mod sticky;
 mod waiting;
 #[cfg(all(feature = "macros", feature = "tokio"))]
 mod with_ports;

@@ -115,6 +115,9 @@ pub(crate) fn unprivileged(port_of_root: u16) -> Outcome {
         Ok(())
     };
     denied(PortAllocator::global().acquire_exact(81))?;
+    // A preference is not passed over in silence.
+    denied(PortAllocator::builder().prefer(80).attempts(100).build()?.acquire())?;
+    denied(PortAllocator::builder().request("80,81,any").build()?.acquire())?;
     let privileged = PortAllocator::builder().range(1..=1023).exclude_well_known(false).build()?;
     denied(privileged.acquire())?;
     denied(privileged.acquire_within(PATIENCE))?;
@@ -123,6 +126,8 @@ pub(crate) fn unprivileged(port_of_root: u16) -> Outcome {
     let Error::InUse { holder: Some(holder), .. } = &error else { anyhow::bail!("{error:?}") };
     ensure!((holder.pid, holder.uid, holder.identity) == (None, Some(0), Identity::Unknown), "{holder:?}");
     ensure!(error.to_string().contains("a process that cannot be seen (uid 0)"), "{error}");
+
+    remembering_where_nothing_can_be_written()?;
 
     // Its own borrowers it can tell: by sock_diag and /proc, both without rights.
     let port = HeldPort::acquire()?;
@@ -133,6 +138,30 @@ pub(crate) fn unprivileged(port_of_root: u16) -> Outcome {
     child.wait()?;
     let borrower = borrower?;
     ensure!((borrower.pid, borrower.identity) == (Some(child.id()), Identity::Ours), "{borrower:?}");
+    Ok(())
+}
+
+/// Root could write there all the same.
+fn remembering_where_nothing_can_be_written() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let rights = |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode));
+    let allocator = || PortAllocator::builder().state_dir(directory.path()).build();
+    rights(0o500)?;
+    let (held, error) = (stats().held, allocator()?.acquire_sticky("a-name").expect_err("it is read-only"));
+    let Error::StateDirectory { .. } = error else { anyhow::bail!("{error:?}") };
+    let text = error.to_string();
+    ensure!(text.contains("next: ") && text.contains(&*directory.path().to_string_lossy()), "{text}");
+    ensure!(stats().held == held, "the port was given back");
+    rights(0o700)?;
+    let number = allocator()?.acquire_sticky("a-name")?.port();
+    // What is remembered already needs no writing.
+    for entry in fs::read_dir(directory.path())? {
+        fs::set_permissions(entry?.path(), fs::Permissions::from_mode(0o500))?;
+    }
+    rights(0o500)?;
+    let again = allocator()?.acquire_sticky("a-name");
+    rights(0o700)?;
+    ensure!(again?.port() == number);
     Ok(())
 }
 

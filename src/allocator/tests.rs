@@ -1,7 +1,9 @@
 //! What needs a machine that lacks something, or a look inside. All else is tested from outside, in `tests`.
 
 use super::*;
+#[cfg(not(heldport_portable))]
 use crate::allocator::pool::Source;
+#[cfg(not(heldport_portable))]
 use crate::error::Error;
 use crate::imp::simulate::{Lacks, on_a_machine_without};
 #[cfg(not(heldport_portable))]

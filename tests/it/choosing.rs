@@ -204,3 +204,29 @@ fn a_block_of_none_or_of_too_many_is_refused() {
         assert!(matches!(refused, Err(Error::InvalidCount { available: 3, .. })), "{refused:?}");
     }
 }
+
+#[test]
+fn a_preference_that_cannot_be_met_says_what_was_tried_and_where_to_go_on() {
+    let (builder, range) = private_allocator(5);
+    let host = private_block(1).0.into();
+    let first = *range.start();
+    let _strangers: Vec<_> = (first..first + 3).map(|port| listen(host, port, REUSE).unwrap()).collect();
+    let error = builder.prefer(first).attempts(3).build().unwrap().acquire().unwrap_err();
+    assert!(
+        matches!(&error, Error::RangeExhausted { range, tried: 3, preferred, .. }
+            if *range == (first..=first + 2) && *preferred == Some(first)),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("no free port in {first}..={}: 3 tried", first + 2)), "{text}");
+    assert!(text.contains(&format!("next: start elsewhere, such as at {}", first + 3)), "{text}");
+}
+
+#[test]
+fn where_the_numbers_end_a_preference_is_to_start_lower() {
+    let host = private_block(1).0;
+    let allocator = PortAllocator::builder().host(host).prefer(65_535).build().unwrap();
+    let _last = allocator.acquire().unwrap();
+    let text = allocator.acquire().unwrap_err().to_string();
+    assert!(text.contains("no free port in 65535..=65535") && text.contains("such as at 64535"), "{text}");
+}

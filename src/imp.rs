@@ -21,8 +21,9 @@ pub(crate) use files::*;
 pub(crate) mod simulate;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use once_cell::sync::OnceCell;
 use socket2::{Domain, Socket, Type};
 
 /// A socket that the system knows on some port.
@@ -84,10 +85,23 @@ pub(crate) fn open_socket(ip: IpAddr, transport: Type, dual_stack: bool) -> io::
     simulate::check_family(ip)?;
     let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, transport, None)?;
     if ip.is_ipv6() && ip.is_unspecified() {
+        check_ipv6()?;
         // Both ways differ between systems, and by setting. Beside 0.0.0.0, `::` must not take the other's addresses.
         socket.set_only_v6(!dual_stack)?;
     }
     Ok(socket)
+}
+
+/// The error of a machine where IPv6 is switched off (`disable_ipv6`): `::` can be bound there all the same, and not be
+/// connected to.
+fn check_ipv6() -> io::Result<()> {
+    static HAS_LOOPBACK: OnceCell<bool> = OnceCell::new();
+    let has_loopback = HAS_LOOPBACK.get_or_try_init(|| {
+        let probe = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+        let bound = probe.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into());
+        io::Result::Ok(!bound.is_err_and(|e| lacks_address(&e)))
+    })?;
+    if *has_loopback { Ok(()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
 }
 
 /// Whether an error of `bind` says that this machine lacks the address or its family: no IPv6, mostly.

@@ -5,7 +5,7 @@ use crate::allocator::PortAllocator;
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::imp::simulate::{Lacks, on_a_machine_without};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 const NO_IPV6: Lacks = Lacks { ipv6: true, sock_diag: false, proc: false };
@@ -38,5 +38,47 @@ fn an_ipv6_address_that_was_asked_for_is_not_done_without() {
         let error = allocator.acquire().unwrap_err();
         assert!(matches!(error, Error::System { port: Some(_), .. }), "{error:?}");
         assert!(error.to_string().contains("not supported"), "{error}");
+    });
+}
+
+#[test]
+fn without_ipv6_dual_stack_is_every_address_of_ipv4() {
+    on_a_machine_without(NO_IPV6, || {
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::TcpAndUdp] {
+            let builder = PortAllocator::builder().dual_stack().protocol(protocol);
+            let allocator = builder.build().unwrap();
+            for port in
+                allocator.acquire_many(2).unwrap().into_iter().chain(allocator.acquire_block(2).unwrap())
+            {
+                assert_eq!(port.addrs(), [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.port()))]);
+                assert_eq!(port.protocol(), protocol);
+                port.lend().unwrap();
+                port.reclaim().unwrap();
+                assert!(!port.is_lent());
+                let client = (Ipv4Addr::LOCALHOST, port.port());
+                if protocol == Protocol::Udp {
+                    assert!(UdpSocket::bind(client).is_err());
+                } else {
+                    assert!(TcpListener::bind(client).is_err());
+                    assert!(TcpStream::connect(port.into_listener().unwrap().addr()).is_ok());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn without_ipv6_a_udp_port_is_held_on_ipv4_alone() {
+    on_a_machine_without(NO_IPV6, || {
+        let allocator = PortAllocator::builder().protocol(Protocol::TcpAndUdp).build().unwrap();
+        let port = allocator.acquire().unwrap();
+        assert_eq!(port.addrs(), [port.addr()]);
+        port.lend().unwrap();
+        let (tcp, udp) = (TcpListener::bind(port.addr()).unwrap(), UdpSocket::bind(port.addr()).unwrap());
+        assert_ne!(port.wait_borrowed(Duration::ZERO).unwrap().identity, Identity::Stranger);
+        drop((tcp, udp));
+        port.reclaim().unwrap();
+        let socket = port.into_udp_socket().unwrap();
+        assert_eq!(socket.local_addr().unwrap(), socket.addr());
     });
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, ensure};
-use heldport::{HeldPort, Identity};
+use heldport::{HeldPort, Identity, PortAllocator, Protocol};
 use libtest_mimic::Trial;
 
 use crate::limits::{run, unshared};
@@ -99,5 +99,29 @@ pub(crate) fn no_ipv6() -> Outcome {
     drop(server);
     ensure!(is_in_use(bind(V4, port.port(), REUSE)));
     drop(port.into_listener()?);
+    dual_stack_without_ipv6()
+}
+
+/// What it is to be for a server, it is: reached at its own address.
+fn dual_stack_without_ipv6() -> Outcome {
+    let builder = PortAllocator::builder().protocol(Protocol::TcpAndUdp);
+    for builder in [builder.clone().dual_stack(), builder.any_host()] {
+        let port = builder.build()?.acquire()?;
+        ensure!(port.addrs() == [(ANY4, port.port()).into()], "{port:?}");
+        for ip in [V4, ANY4] {
+            ensure!(is_in_use(bind(ip, port.port(), REUSE)) && is_in_use(bind_udp(ip, port.port(), REUSE)));
+        }
+        port.lend()?;
+        let (tcp, udp) = (TcpListener::bind(port.addr())?, bind_udp(V4, port.port(), PLAIN)?);
+        port.wait_borrowed(PATIENCE)?;
+        drop((tcp, udp));
+        port.reclaim()?;
+        ensure!(!port.is_lent());
+        let tcp = port.listen()?;
+        let udp = port.into_udp_socket()?;
+        ensure!(TcpStream::connect(tcp.local_addr()?).is_ok() && TcpStream::connect(udp.addr()).is_ok());
+        send((V4, udp.port()).into(), b"hello")?;
+        ensure!(next_datagram(&udp) == b"hello");
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -65,7 +65,11 @@ pub(crate) const REUSE_PORT_ALONE: Options = Options { reuse_addr: false, reuse_
 
 /// A socket as anyone may make it.
 pub(crate) fn open(ip: IpAddr, options: Options) -> io::Result<Socket> {
-    let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, Type::STREAM, None)?;
+    open_for(Type::STREAM, ip, options)
+}
+
+fn open_for(transport: Type, ip: IpAddr, options: Options) -> io::Result<Socket> {
+    let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, transport, None)?;
     socket.set_reuse_address(options.reuse_addr)?;
     socket.set_reuse_port(options.reuse_port)?;
     if ip.is_ipv6() {
@@ -78,6 +82,12 @@ pub(crate) fn bind(ip: IpAddr, port: u16, options: Options) -> io::Result<Socket
     let socket = open(ip, options)?;
     socket.bind(&SocketAddr::new(ip, port).into())?;
     Ok(socket)
+}
+
+pub(crate) fn bind_udp(ip: IpAddr, port: u16, options: Options) -> io::Result<UdpSocket> {
+    let socket = open_for(Type::DGRAM, ip, options)?;
+    socket.bind(&SocketAddr::new(ip, port).into())?;
+    Ok(socket.into())
 }
 
 pub(crate) fn listen(ip: IpAddr, port: u16, options: Options) -> io::Result<TcpListener> {
@@ -108,11 +118,40 @@ pub(crate) fn is_in_use<T>(result: io::Result<T>) -> bool {
 /// Every bind that a stranger may try is refused.
 #[track_caller]
 pub(crate) fn assert_nobody_else_can_bind(port: u16) {
+    assert_each_is_refused(port, |ip, options| bind(ip, port, options).map(drop));
+}
+
+/// The same for UDP.
+#[track_caller]
+pub(crate) fn assert_nobody_else_can_bind_udp(port: u16) {
+    assert_each_is_refused(port, |ip, options| bind_udp(ip, port, options).map(drop));
+}
+
+#[track_caller]
+fn assert_each_is_refused(port: u16, bind: impl Fn(IpAddr, Options) -> io::Result<()>) {
     for ip in [V4, V6, ANY4, ANY6] {
         for options in [PLAIN, REUSE, REUSE_PORT, REUSE_PORT_ALONE] {
-            assert!(is_in_use(bind(ip, port, options)), "{ip}:{port} could be bound with {options:?}");
+            assert!(is_in_use(bind(ip, options)), "{ip}:{port} could be bound with {options:?}");
         }
     }
+}
+
+/// Sends a datagram from a socket of its own, which is returned to wait for the answer.
+pub(crate) fn send(to: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
+    let client = bind_udp(if to.is_ipv4() { V4 } else { V6 }, 0, PLAIN)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.connect(to)?;
+    client.send(datagram)?;
+    Ok(client)
+}
+
+/// The next datagram that a socket has.
+#[track_caller]
+pub(crate) fn next_datagram(socket: &UdpSocket) -> Vec<u8> {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut datagram = [0; 64];
+    let length = socket.recv(&mut datagram).unwrap();
+    datagram[..length].to_vec()
 }
 
 /// This process has nothing on the number any more, on either loopback: neither claim nor socket.

@@ -184,7 +184,8 @@ impl HeldPort {
     /// # Errors
     /// [`Error::InUse`] if somebody listens on it already: an earlier listener of this process at once, another
     /// process (a borrower, a child just killed) if it has not let go after half a second.
-    /// [`Error::WrongProtocol`] if the port is held for UDP alone. [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses. The port stays as it was.
+    /// [`Error::WrongProtocol`] if the port is held for UDP alone. [`Error::TooManyOpenFiles`] or [`Error::System`]
+    /// if the system refuses. The port stays as it was.
     pub fn listen(&self) -> Result<TcpListener> {
         let listener = self.listener()?;
         self.registration.handed_over("a listener over the hold");
@@ -229,7 +230,8 @@ impl HeldPort {
     /// The held UDP socket itself: no second bind, so no instant at which the number is open. The other legs stay held
     /// as long as it lives. What was sent to it so far is thrown away.
     ///
-    /// A port that is held for both protocols gives both: first a listener over the hold, then this.
+    /// A port that is held for both protocols gives both: first a listener over the hold, then this. Where the system
+    /// cannot lend, that listener has the first leg for TCP, which ends with it.
     ///
     /// ```
     /// use heldport::{PortAllocator, Protocol};
@@ -243,7 +245,7 @@ impl HeldPort {
     ///
     /// # Errors
     /// A [`HandOverError`] that gives the port back: [`Error::WrongProtocol`] if it is not held for UDP,
-    /// [`Error::InUse`] if it is lent and a borrower has it, else as [`reclaim`](Self::reclaim).
+    /// [`Error::InUse`] if it is lent and a borrower has it for UDP, else as [`reclaim`](Self::reclaim).
     pub fn into_udp_socket(self) -> Result<HeldUdpSocket, HandOverError> {
         let Self { hold, registration } = self;
         match hold.into_inner().into_udp_socket() {

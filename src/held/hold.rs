@@ -184,15 +184,11 @@ impl Hold {
     pub(super) fn listen(&mut self) -> Result<TcpListener> {
         self.needs(Protocol::Tcp)?;
         self.copied = true;
-        let listen = || listen_on(&self.legs[0]);
-        let listener = if !self.can_lend()? {
+        if !self.can_lend()? {
             return self.listen_in_its_place();
-        } else if self.is_lent() {
-            listen()
-        } else {
-            // The other legs stay closed.
-            self.legs[0].while_open(listen)
-        };
+        }
+        // The other legs stay closed.
+        let listener = self.legs[0].while_open(|| listen_on(&self.legs[0]));
         listener.map(Into::into).map_err(|e| self.busy_or("listen on", e))
     }
 
@@ -220,12 +216,15 @@ impl Hold {
     /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure all is as before.
     fn start_listening(&mut self) -> Result<Socket> {
         self.needs(Protocol::Tcp)?;
-        self.closed(Self::listen_in_place)
+        self.closed(self.protocol(), Self::listen_in_place)
     }
 
     /// The first UDP leg's address and socket, and the other legs, closed. On failure the hold comes back.
     pub(super) fn into_udp_socket(mut self) -> Result<(SocketAddr, UdpSocket, Vec<Leg>), (Error, Self)> {
-        match self.needs(Protocol::Udp).and_then(|()| self.closed(Self::take_udp_socket)) {
+        // A listener may have a TCP leg, where it had to take its place.
+        let taken =
+            self.needs(Protocol::Udp).and_then(|()| self.closed(Protocol::Udp, Self::take_udp_socket));
+        match taken {
             Ok((addr, socket)) => {
                 self.legs.retain(|leg| leg.socket.is_some());
                 Ok((addr, socket.into(), self.legs))
@@ -243,20 +242,25 @@ impl Hold {
         Ok((addr, socket))
     }
 
-    /// Does something that needs all legs held; if it fails, they are lent again if they were.
-    fn closed<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let done = self.close_all().and_then(|()| act(self));
-        if done.is_err() && self.is_lent() {
-            self.open()?;
+    /// Does something that needs a protocol's legs held; if it fails, each leg is again as it was.
+    fn closed<T>(&mut self, needed: Protocol, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before: io::Result<Vec<_>> = self.legs.iter().map(Leg::is_open).collect();
+        let before = before.map_err(self.refused("look at"))?;
+        let done = self.close_all(needed).and_then(|()| act(self));
+        if done.is_err() {
+            let mut legs = self.legs.iter_mut().zip(before);
+            let restored = legs.try_for_each(|(leg, open)| leg.restore(open));
+            restored.map_err(self.refused("set SO_REUSEADDR on"))?;
         }
         done
     }
 
-    fn close_all(&mut self) -> Result<()> {
-        if (self.is_lent() || self.unsealed) && !self.close()? {
-            return Err(self.in_use());
+    fn close_all(&mut self, protocol: Protocol) -> Result<()> {
+        if self.is_lent() || self.unsealed {
+            self.close()?;
         }
-        Ok(())
+        let mut needed = self.legs.iter().filter(|leg| protocol.has(leg.transport()));
+        if needed.all(|leg| leg.socket.is_some()) { Ok(()) } else { Err(in_use(&self.legs, protocol)) }
     }
 
     fn listen_in_place(&mut self) -> Result<Socket> {

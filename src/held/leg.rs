@@ -69,10 +69,26 @@ impl Leg {
     /// Opens the leg to SO_REUSEADDR for as long as `act` takes: a system call or three.
     pub(super) fn while_open<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let Some(socket) = &self.socket else { return act() };
+        // Part of a lent port may be closed: reclaimed, while a borrower has the rest.
+        let was_open = socket.reuse_address()?;
         imp::set_reuse(socket, true)?;
         let acted = act();
-        imp::set_reuse(socket, false)?;
+        imp::set_reuse(socket, was_open)?;
         acted
+    }
+
+    /// Whether it is open to SO_REUSEADDR; `None` while it is let go.
+    pub(super) fn is_open(&self) -> io::Result<Option<bool>> {
+        self.socket.as_ref().map(Socket::reuse_address).transpose()
+    }
+
+    /// Makes it what [`is_open`](Self::is_open) told.
+    pub(super) fn restore(&mut self, open: Option<bool>) -> io::Result<()> {
+        match open {
+            None => self.socket = None,
+            Some(open) => self.socket().map_or(Ok(()), |socket| imp::set_reuse(socket, open))?,
+        }
+        Ok(())
     }
 
     /// A second socket at its address, with SO_REUSEADDR: it finds room beside others that have the option too, and

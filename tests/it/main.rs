@@ -19,6 +19,7 @@ mod release_first;
 mod request;
 mod stats;
 mod sticky;
+mod udp;
 mod waiting;
 #[cfg(all(feature = "macros", feature = "tokio"))]
 mod with_ports;

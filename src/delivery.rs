@@ -108,11 +108,6 @@ impl Ports {
         Ok(Self { left: ports?.into_iter(), remainders: Vec::new() })
     }
 
-    /// The next `N` ports.
-    pub fn deliver<T: FromPorts<N>, const N: usize>(&mut self) -> Result<T, Failure> {
-        T::from_ports(self)
-    }
-
     fn next<T: FromPort>(&mut self) -> Result<T, Failure> {
         let port = self.left.next().expect("as many are acquired as are delivered");
         T::from_port(port, self)

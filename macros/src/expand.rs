@@ -15,7 +15,7 @@ pub(crate) fn function(plan: Plan, request: &Request) -> TokenStream {
     let Plan { mut function, deliveries, should_panic } = plan;
     let private = private(&request.options);
     let acquire = acquire(&deliveries, request, should_panic, &private);
-    let deliver = deliveries.iter().map(|delivery| deliver(delivery, should_panic));
+    let deliver = deliveries.iter().map(|delivery| deliver(delivery, should_panic, &private));
     // A block of its own, so that the test's items still come before its statements. Its braces are ours, so that no
     // lint takes them for the test's.
     let block = &mut function.block;
@@ -117,7 +117,7 @@ fn on_failure(should_panic: bool) -> TokenStream {
     }
 }
 
-fn deliver(delivery: &Delivery, should_panic: bool) -> TokenStream {
+fn deliver(delivery: &Delivery, should_panic: bool, private: &TokenStream) -> TokenStream {
     let PatType { attrs, pat, ty, .. } = &delivery.parameter;
     let count = usize::from(delivery.count);
     let on_failure = on_failure(should_panic);
@@ -126,11 +126,11 @@ fn deliver(delivery: &Delivery, should_panic: bool) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(unused_mut)] // for `ref mut`
-        let mut delivered = match heldport.deliver::<#ty, #count>() {
+        let mut delivered = match <#ty as #private::FromPorts<#count>>::from_ports(&mut heldport) {
             ::core::result::Result::Ok(ports) => ports,
             ::core::result::Result::Err(failure) => #on_failure,
         };
         #(#attrs)*
-        let #pat: #ty = delivered;
+        let #pat = delivered;
     }
 }

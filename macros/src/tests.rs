@@ -40,11 +40,13 @@ fn a_number_of_ports() {
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<[HeldPort; 2], 2usize>() {
+                let mut delivered = match <[HeldPort; 2] as ::heldport::__private::FromPorts<
+                    2usize,
+                >>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let [a, mut b]: [HeldPort; 2] = delivered;
+                let [a, mut b] = delivered;
                 {
                     use std::io;
                     b.lend()?;
@@ -81,17 +83,21 @@ fn named_ports_beside_what_rstest_fills() {
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<TcpListener, 1usize>() {
+                let mut delivered = match <TcpListener as ::heldport::__private::FromPorts<
+                    1usize,
+                >>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let mut http: TcpListener = delivered;
+                let mut http = delivered;
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                let mut delivered = match <HeldPort as ::heldport::__private::FromPorts<
+                    1usize,
+                >>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let grpc: HeldPort = delivered;
+                let grpc = delivered;
                 {}
             }
         "#]],
@@ -132,12 +138,14 @@ fn every_option() {
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<Vec<HeldPort>, 3usize>() {
+                let mut delivered = match <Vec<
+                    HeldPort,
+                > as kit::ports::__private::FromPorts<3usize>>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 #[allow(unused)]
-                let ports: Vec<HeldPort> = delivered;
+                let ports = delivered;
                 {}
             }
         "#]],
@@ -170,11 +178,13 @@ fn hosts_by_name_and_by_expression() {
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                let mut delivered = match <HeldPort as ::heldport::__private::FromPorts<
+                    1usize,
+                >>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let port: HeldPort = delivered;
+                let port = delivered;
                 {}
             }
         "#]],
@@ -197,11 +207,13 @@ fn hosts_by_name_and_by_expression() {
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                let mut delivered = match <HeldPort as ::heldport::__private::FromPorts<
+                    1usize,
+                >>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => failure.panic(),
                 };
-                let port: HeldPort = delivered;
+                let port = delivered;
                 {}
             }
         "#]],
@@ -231,11 +243,13 @@ fn a_test_that_should_panic() {
                     ::core::result::Result::Err(failure) => return failure.print(),
                 };
                 #[allow(unused_mut)]
-                let mut delivered = match heldport.deliver::<HeldPort, 1usize>() {
+                let mut delivered = match <HeldPort as ::heldport::__private::FromPorts<
+                    1usize,
+                >>::from_ports(&mut heldport) {
                     ::core::result::Result::Ok(ports) => ports,
                     ::core::result::Result::Err(failure) => return failure.print(),
                 };
-                let port: HeldPort = delivered;
+                let port = delivered;
                 { panic!("so") }
             }
         "##]],

@@ -9,4 +9,14 @@ fn number(port: u16, _: u32) {}
 #[test_case(1)]
 fn numbers(ports: Vec<u16>, _: u32) {}
 
+type Alias = (std::net::UdpSocket, std::net::TcpStream);
+
+#[with_ports(2)]
+#[test_case(1)]
+fn alias(sockets: Alias, _: u32) {}
+
+#[with_ports(http, quic: udp)]
+#[test_case(1)]
+fn named(quic: String, http: std::net::TcpListener, _: u32) {}
+
 fn main() {}

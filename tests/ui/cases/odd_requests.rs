@@ -8,10 +8,6 @@ fn both(ports: [HeldPort; 2]) {}
 #[test]
 fn same_name(http: HeldPort) {}
 
-#[with_ports(quic: udp, http)]
-#[test]
-fn protocol(quic: HeldPort, http: HeldPort) {}
-
 #[with_ports(2, 3)]
 #[test]
 fn two_counts(ports: [HeldPort; 2]) {}

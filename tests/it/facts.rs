@@ -4,7 +4,7 @@
 use crate::support::*;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use heldport::{HeldPort, PortAllocator};
 use socket2::Socket;
@@ -78,6 +78,23 @@ fn fact_9_so_a_hold_is_made_to_listen_in_spite_of_time_wait() {
     close_first(&port.listen().unwrap());
     let listener = port.into_listener().unwrap();
     assert!(TcpStream::connect(listener.addr()).is_ok());
+}
+
+/// So a UDP number is never lent as a TCP one is.
+#[test]
+fn fact_10_of_udp_both_sides_need_so_reuseaddr_and_the_one_that_stays_swallows_datagrams() {
+    let hold = bind_udp(V4, 0, PLAIN).unwrap();
+    let addr = hold.local_addr().unwrap();
+    assert!(is_in_use(bind_udp(V4, addr.port(), REUSE)), "the hold has not set it");
+    socket2::SockRef::from(&hold).set_reuse_address(true).unwrap();
+    assert!(is_in_use(UdpSocket::bind(addr)), "std, as most, does not set it");
+    let borrower = bind_udp(V4, addr.port(), REUSE).unwrap();
+    drop(borrower);
+    send(addr, b"to a dead server").unwrap();
+    assert_eq!(next_datagram(&hold), b"to a dead server", "swallowed, where it should be refused");
+    drop(hold);
+    let refused = send(addr, b"to nobody").unwrap().recv(&mut [0]).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "nobody is there");
 }
 
 #[test]

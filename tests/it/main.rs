@@ -8,6 +8,7 @@ mod bad_input;
 mod choosing;
 #[cfg(not(heldport_portable))]
 mod facts;
+mod families;
 #[cfg(feature = "rstest")]
 mod fixtures;
 mod held;
@@ -15,6 +16,9 @@ mod held;
 mod lending;
 #[cfg(feature = "tokio")]
 mod node;
+mod offsets;
+mod on_event;
+mod protocols;
 mod release_first;
 mod request;
 mod stats;
@@ -23,6 +27,8 @@ mod udp;
 mod waiting;
 #[cfg(all(feature = "macros", feature = "tokio"))]
 mod with_ports;
+#[cfg(all(feature = "macros", feature = "tokio"))]
+mod with_protocols;
 
 #[path = "../support/mod.rs"]
 mod support;

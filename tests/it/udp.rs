@@ -2,7 +2,7 @@
 
 use crate::support::*;
 
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 
 use heldport::{Error, HeldPort, Identity, PortAllocator, Protocol};
 
@@ -311,7 +311,7 @@ fn a_number_that_is_let_go_stays_claimed_in_this_process() {
 async fn it_is_waited_for_in_async_code() {
     let port = acquire(Protocol::TcpAndUdp);
     port.lend().unwrap();
-    let addr: SocketAddr = port.addr();
+    let addr = port.addr();
     let serve = async {
         let tcp = tokio::net::TcpListener::bind(addr).await.unwrap();
         tokio::task::yield_now().await;

@@ -16,6 +16,7 @@ mod progress;
 mod roles;
 mod servers;
 mod storm;
+mod udp;
 mod worker;
 
 #[path = "../support/mod.rs"]
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         progress::tests(),
         servers::tests(),
         storm::tests(),
+        udp::tests(),
     ];
     libtest_mimic::run(&Arguments::from_args(), modules.into_iter().flatten().collect()).exit_code()
 }

@@ -11,7 +11,7 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
 use crate::support::*;
-use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes, progress};
+use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes, progress, udp};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -63,6 +63,12 @@ fn act(args: &[&str]) -> Outcome {
         ["serving-victim"] => victim(true),
         ["listening-victim"] => listening_victim(),
         ["low-files"] => activation::low_files(),
+        ["serve-udp", port] => udp::serve(port.parse()?),
+        ["serve-tcp-and-udp", port] => udp::serve_both(port.parse()?),
+        ["udp-thief"] => udp::thief_of_udp(),
+        ["udp-victim", kind] => udp::victim(kind),
+        ["udp-hammer", port] => udp::hammer(port.parse()?),
+        ["prefer", address] => udp::prefer(address.parse()?),
         ["hold", host] => hold(host.parse()?),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),
@@ -120,7 +126,7 @@ fn storm(each: usize) -> Outcome {
 }
 
 /// A plain server by number, which knows nothing of this crate.
-fn serve(port: u16) -> Outcome {
+pub(crate) fn serve(port: u16) -> Outcome {
     serve_on(&TcpListener::bind((Ipv4Addr::LOCALHOST, port))?)
 }
 

@@ -15,7 +15,7 @@ use crate::worker::{ROLE, role, role_in_shell};
 use crate::{Outcome, test, test_that_needs};
 
 /// Debian's `nobody`.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![

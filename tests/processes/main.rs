@@ -6,13 +6,16 @@
 
 mod activation;
 mod events;
+mod exec;
 mod holders;
+mod http_server;
 mod kernel;
 mod leaks;
 mod limits;
 mod node_ends;
 mod nodes;
 mod progress;
+mod program;
 mod roles;
 mod servers;
 mod storm;
@@ -47,7 +50,9 @@ fn main() -> ExitCode {
     let modules = [
         activation::tests(),
         events::tests(),
+        exec::tests(),
         holders::tests(),
+        http_server::tests(),
         kernel::tests(),
         leaks::tests(),
         limits::tests(),

@@ -90,7 +90,7 @@ impl Drop for Worker {
 }
 
 /// Kills a child that leads a process group, with all that it started, and reaps it.
-fn kill_group(child: &mut Child) {
+pub(crate) fn kill_group(child: &mut Child) {
     if matches!(child.try_wait(), Ok(None)) {
         let group = format!("-{}", child.id());
         let _ = Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();

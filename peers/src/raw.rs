@@ -23,9 +23,29 @@ pub fn loopback() -> Vec<IpAddr> {
 /// # Errors
 /// The system's.
 pub fn bind(ip: IpAddr, port: u16) -> io::Result<Socket> {
-    let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, Type::STREAM, None)?;
+    bind_as(Type::STREAM, ip, port)
+}
+
+fn bind_as(transport: Type, ip: IpAddr, port: u16) -> io::Result<Socket> {
+    let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, transport, None)?;
     socket.bind(&SocketAddr::new(ip, port).into())?;
     Ok(socket)
+}
+
+/// Binds one socket to each of these numbers in turn, until one is free.
+///
+/// # Panics
+/// If none is, or the system refuses for another reason than a number in use.
+#[must_use]
+pub fn first_free(ip: Ipv4Addr, mut ports: RangeInclusive<u16>) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket more is allowed");
+    let is_free = |port| match socket.bind(&SocketAddr::new(ip.into(), port).into()) {
+        Ok(()) => true,
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => false,
+        Err(e) => panic!("cannot bind {port}: {e}"),
+    };
+    assert!(ports.any(is_free), "none is free");
+    socket
 }
 
 /// Binds all of (at most two) `legs` on the first number that is free, with fresh sockets for each number. No
@@ -34,9 +54,23 @@ pub fn bind(ip: IpAddr, port: u16) -> io::Result<Socket> {
 /// # Panics
 /// If the system refuses for another reason than a number in use.
 pub fn hold(legs: &[IpAddr], numbers: &Numbers) -> [Option<Socket>; 2] {
+    on_first_free(numbers, |port| bind_legs(Type::STREAM, legs, port))
+}
+
+/// The same for TCP and UDP on one number.
+///
+/// # Panics
+/// As [`hold`].
+pub fn hold_both(legs: &[IpAddr], numbers: &Numbers) -> [[Option<Socket>; 2]; 2] {
+    on_first_free(numbers, |port| {
+        Ok([bind_legs(Type::STREAM, legs, port)?, bind_legs(Type::DGRAM, legs, port)?])
+    })
+}
+
+fn on_first_free<T>(numbers: &Numbers, bind: impl Fn(u16) -> io::Result<T>) -> T {
     loop {
         let port = numbers.next();
-        match bind_legs(legs, port) {
+        match bind(port) {
             Ok(sockets) => return sockets,
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
             Err(e) => panic!("cannot bind {port}: {e}"),
@@ -44,10 +78,10 @@ pub fn hold(legs: &[IpAddr], numbers: &Numbers) -> [Option<Socket>; 2] {
     }
 }
 
-fn bind_legs(legs: &[IpAddr], port: u16) -> io::Result<[Option<Socket>; 2]> {
+fn bind_legs(transport: Type, legs: &[IpAddr], port: u16) -> io::Result<[Option<Socket>; 2]> {
     let mut sockets = [None, None];
     for (socket, ip) in sockets.iter_mut().zip(legs) {
-        *socket = Some(bind(*ip, port)?);
+        *socket = Some(bind_as(transport, *ip, port)?);
     }
     Ok(sockets)
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use anyhow::Result;
-use heldport::{HeldPort, PortAllocator};
+use heldport::{HeldPort, PortAllocator, Protocol};
 use heldport_peers::raw::{self, FREE, Numbers};
 
 use crate::effort::Effort;
@@ -14,7 +14,7 @@ use crate::turns::{Watch, batch, medians};
 const BACKLOG: i32 = 128;
 
 pub(crate) fn rows(effort: &Effort) -> Result<Vec<Row>> {
-    Ok(vec![hold(effort)?, restart(effort)?])
+    Ok(vec![hold(effort)?, both_protocols(effort)?, restart(effort)?])
 }
 
 fn hold(effort: &Effort) -> Result<Row> {
@@ -28,6 +28,21 @@ fn hold(effort: &Effort) -> Result<Row> {
         ],
     )?;
     let row = Row::time(format!("acquire + drop, {} legs", legs.len()), times[1]);
+    Ok(row.beside_time("socket, bind, close", times[0]).at_most(1.15).disturbed(watch.is_disturbed()))
+}
+
+fn both_protocols(effort: &Effort) -> Result<Row> {
+    let (legs, numbers) = (raw::loopback(), Numbers::new(&FREE));
+    let allocator = PortAllocator::builder().protocol(Protocol::TcpAndUdp).build()?;
+    let watch = Watch::new(1, || allocator.stats());
+    let times = medians(
+        effort.rounds,
+        &mut [
+            batch(effort.batch, || drop(raw::hold_both(&legs, &numbers))),
+            batch(effort.batch, || drop(allocator.acquire().expect("a port is free"))),
+        ],
+    )?;
+    let row = Row::time(format!("TCP and UDP: acquire + drop, {} legs", 2 * legs.len()), times[1]);
     Ok(row.beside_time("socket, bind, close", times[0]).at_most(1.15).disturbed(watch.is_disturbed()))
 }
 

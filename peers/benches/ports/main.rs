@@ -10,8 +10,11 @@
 //! Contenders take turns, so that a machine which is slow for a while is slow for all of them; what counts
 //! are the medians of their turns, and the ratios between them.
 
+mod blocks;
+mod crowd;
 mod crowded;
 mod effort;
+mod fallbacks;
 mod first;
 mod hold;
 mod many;
@@ -29,11 +32,13 @@ use row::{Row, table};
 /// A part of the table, with what takes its figures.
 type Section = (&'static str, fn(&Effort) -> Result<Vec<Row>>);
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 8] = [
     ("hold", hold::rows),
     ("first acquisition", first::rows),
     ("threads", threads::rows),
     ("crowded", crowded::rows),
+    ("fallbacks", fallbacks::rows),
+    ("blocks", blocks::rows),
     ("many held at once", many::rows),
     ("other crates", others::rows),
 ];
@@ -62,7 +67,7 @@ fn is_asked_for(section: &str) -> bool {
 
 fn play(role: &str) -> Result<()> {
     match role {
-        crowded::CROWD => crowded::play(),
+        crowd::CROWD => crowd::play(),
         first::HELD => first::held(),
         first::RAW => first::raw(),
         many::HELD => many::held(),

@@ -33,10 +33,11 @@ pub(crate) fn find_owners(inodes: &[u64], until: Instant) -> io::Result<HashMap<
     crate::imp::simulate::check_proc()?;
     let mut found = HashMap::new();
     let mut look_at = |pid| {
-        for inode in open_sockets(pid).filter(|inode| inodes.contains(inode)) {
+        // No further than to the last of them: a process may have thousands.
+        open_sockets(pid).filter(|inode| inodes.contains(inode)).any(|inode| {
             found.entry(inode).or_insert_with(|| describe(pid));
-        }
-        found.len() == inodes.len()
+            found.len() == inodes.len()
+        })
     };
     let ours = descendants(std::process::id());
     if ours.iter().any(|pid| look_at(*pid)) {

@@ -21,7 +21,7 @@ use once_cell::sync::OnceCell;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::held::HeldPort;
+use crate::held::{HeldPort, LegSpec};
 use crate::stats::{Recorder, Stats};
 use config::Config;
 use pool::Pool;
@@ -40,6 +40,8 @@ use pool::Pool;
 #[derive(Debug)]
 pub struct PortAllocator {
     config: Config,
+    /// Of every protocol, TCP's first.
+    legs: Vec<LegSpec>,
     /// Read from the system at the first acquisition, so that a failure then is an error of that one alone.
     pool: OnceCell<Pool>,
     recorder: Recorder,
@@ -60,7 +62,7 @@ impl PortAllocator {
 
     fn new(config: Config) -> Self {
         let recorder = Recorder::new(config.listener.clone());
-        Self { config, pool: OnceCell::new(), recorder }
+        Self { legs: config.legs().collect(), config, pool: OnceCell::new(), recorder }
     }
 
     /// A port. Numbers in use are passed over; a released one comes round last.

@@ -76,7 +76,7 @@ impl<'a> Tries<'a> {
     pub(super) fn new(allocator: &'a PortAllocator) -> Self {
         Self {
             allocator,
-            unbound: Unbound::new(allocator.config.legs()),
+            unbound: Unbound::new(&allocator.legs),
             over_closed: None,
             any_closed: None,
             started: Instant::now(),
@@ -162,8 +162,7 @@ impl<'a> Tries<'a> {
             return Ok(None);
         }
         let refused = |action, error| Miss::Refused { port: Some(port), action, error };
-        let specs = || self.allocator.config.legs();
-        let unbound = self.over_closed.get_or_insert_with(|| Unbound::with_reuse(specs()));
+        let unbound = self.over_closed.get_or_insert_with(|| Unbound::with_reuse(&self.allocator.legs));
         for _ in 0..TRIES_OVER_CLOSED {
             let legs = match unbound.bind(port, protocol) {
                 Ok(legs) => legs,

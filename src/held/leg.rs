@@ -123,19 +123,20 @@ pub(crate) struct Unbound {
 }
 
 impl Unbound {
-    pub(crate) fn new(specs: impl Iterator<Item = LegSpec>) -> Self {
-        Self { legs: specs.map(|spec| (spec, None)).collect(), reuse: false }
+    pub(crate) fn new(specs: &[LegSpec]) -> Self {
+        Self { legs: specs.iter().map(|spec| (*spec, None)).collect(), reuse: false }
     }
 
     /// For binding TCP over what closed connections left on the number.
-    pub(crate) fn with_reuse(specs: impl Iterator<Item = LegSpec>) -> Self {
+    pub(crate) fn with_reuse(specs: &[LegSpec]) -> Self {
         Self { reuse: true, ..Self::new(specs) }
     }
 
     /// Binds the legs of a protocol to `port`, or none. With port 0 the kernel picks the number for the first leg,
     /// and the others follow it.
     pub(crate) fn bind(&mut self, mut port: u16, protocol: Protocol) -> io::Result<Vec<Leg>> {
-        let mut bound = Vec::with_capacity(self.legs.len());
+        // Without room for them yet: most numbers of a crowded range are in use on the first leg.
+        let mut bound = Vec::new();
         let mut missing = SmallVec::<[usize; 2]>::new();
         for (index, (spec, spare)) in self.legs.iter_mut().enumerate() {
             if !protocol.has(spec.transport) {

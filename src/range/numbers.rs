@@ -40,7 +40,10 @@ impl Numbers {
 
     /// Takes out the numbers `first` to `last`.
     pub(crate) fn remove(&mut self, first: u16, last: u16) {
-        self.remove_ascending(&[(first, last)]);
+        // Of the well-known numbers, most are not among the default ones.
+        if self.runs.iter().any(|run| first <= run.last && run.first <= last) {
+            self.remove_ascending(&[(first, last)]);
+        }
     }
 
     /// Takes out these runs of first and last numbers, which ascend.

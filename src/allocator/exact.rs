@@ -49,9 +49,10 @@ impl PortAllocator {
             // A search of another thread has its hand on it, and will pass.
             return Err(Error::InUse { port, holder: None, retry_after: None });
         };
-        let mut tries = Tries::new(self);
-        let found = tries.claimed(claim, self.config.protocol, true);
-        let mut held = tries.end(found.map(Run::from_iter)).map_err(|miss| self.error_of(miss))?;
+        let mut tries = Tries::quiet(self);
+        let first = tries.claimed(claim, self.config.protocol, true);
+        let all = first.and_then(|first| first.map_or(Ok(None), |bound| tries.other_legs(bound, true)));
+        let mut held = tries.end(all.map(Run::from_iter)).map_err(|miss| self.error_of(miss))?;
         held.next().ok_or_else(|| self.in_use(port))
     }
 

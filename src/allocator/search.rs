@@ -169,7 +169,7 @@ impl Search<'_, '_> {
     /// Binds all these numbers, or none.
     ///
     /// The furthest first: if that one is in use, no block can begin at a number before it that reaches as far, and a
-    /// search goes by leaps.
+    /// search goes by leaps. And the first leg of each first, since most are in use there.
     fn bind_all(
         &mut self,
         first: u16,
@@ -177,18 +177,26 @@ impl Search<'_, '_> {
         insist: bool,
         is_allowed: impl Fn(u16) -> bool,
     ) -> Result<Option<Run>, Miss> {
-        let mut run = Run::with_capacity(wanted.len());
+        let mut begun = Run::with_capacity(wanted.len());
         for (offset, protocol) in wanted.iter().rev() {
             // Past 65535 there is nothing.
             let Some(number) = first.checked_add(*offset) else { return Ok(None) };
-            let bound = if is_allowed(number) { self.tries.number(number, *protocol, insist)? } else { None };
-            let Some(bound) = bound else {
+            let allowed = is_allowed(number).then(|| self.tries.first_leg(number, *protocol, insist));
+            let Some(bound) = allowed.transpose()?.flatten() else {
+                self.busy.insert(number);
+                return Ok(None);
+            };
+            begun.push(bound);
+        }
+        let mut run = Run::with_capacity(wanted.len());
+        while let Some(bound) = begun.pop() {
+            let number = bound.number();
+            let Some(bound) = self.tries.other_legs(bound, insist)? else {
                 self.busy.insert(number);
                 return Ok(None);
             };
             run.push(bound);
         }
-        run.reverse();
         Ok(Some(run))
     }
 }

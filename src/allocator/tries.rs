@@ -38,11 +38,13 @@ impl Miss {
     }
 }
 
-/// A number that is claimed, and its sockets.
+/// A number that is claimed, and its sockets: the first leg's, or all.
 pub(super) struct Bound {
     // Dropped in this order: the sockets are closed before the number is given back.
     legs: Vec<Leg>,
     claim: Claim,
+    protocol: Protocol,
+    whole: bool,
 }
 
 impl Bound {
@@ -62,6 +64,8 @@ pub(super) struct Tries<'a> {
     over_closed: Option<Unbound>,
     /// Whether this machine has closed connections at all.
     any_closed: Option<bool>,
+    /// Whether another tells what is tried.
+    quiet: bool,
     started: Instant,
     /// Numbers that were looked at.
     tried: u64,
@@ -79,12 +83,18 @@ impl<'a> Tries<'a> {
             unbound: Unbound::new(&allocator.legs),
             over_closed: None,
             any_closed: None,
+            quiet: false,
             started: Instant::now(),
             tried: 0,
             attempts: 0,
             conflicts: 0,
             looked_at: (u16::MAX, 0),
         }
+    }
+
+    /// For tries that are repeated, and told of as one.
+    pub(super) fn quiet(allocator: &'a PortAllocator) -> Self {
+        Self { quiet: true, ..Self::new(allocator) }
     }
 
     /// Tries this number; `None` if somebody has it. `insist`: closed connections are no reason to let it go.
@@ -94,18 +104,42 @@ impl<'a> Tries<'a> {
         protocol: Protocol,
         insist: bool,
     ) -> Result<Option<Bound>, Miss> {
+        let first = self.first_leg(port, protocol, insist)?;
+        first.map_or(Ok(None), |bound| self.other_legs(bound, insist))
+    }
+
+    /// The same, on its first leg: the others can wait until that is known of all numbers of a block.
+    pub(super) fn first_leg(
+        &mut self,
+        port: u16,
+        protocol: Protocol,
+        insist: bool,
+    ) -> Result<Option<Bound>, Miss> {
         self.tried += 1;
         self.look_at(port);
         self.emit(&PortEvent::Trying { port });
         let bound = Claim::take(port).map(|claim| self.claimed(claim, protocol, insist));
-        let bound = bound.transpose()?.flatten();
-        if bound.is_none() {
-            self.emit(&PortEvent::Busy { port });
-        }
-        Ok(bound)
+        Ok(self.or_busy(port, bound.transpose()?.flatten()))
     }
 
-    /// Tries a number that is claimed already.
+    pub(super) fn other_legs(&mut self, mut bound: Bound, insist: bool) -> Result<Option<Bound>, Miss> {
+        if bound.whole {
+            return Ok(Some(bound));
+        }
+        let port = bound.number();
+        let all = match self.unbound.bind_others(&mut bound.legs, bound.protocol) {
+            Ok(()) => Some(Bound { whole: true, ..bound }),
+            Err(e) if imp::is_busy(&e) => {
+                // So that they are not in its own way.
+                bound.legs.clear();
+                self.taken(bound.claim, bound.protocol, insist)?
+            }
+            Err(error) => return Err(Miss::Refused { port: Some(port), action: "bind", error }),
+        };
+        Ok(self.or_busy(port, all))
+    }
+
+    /// The first leg of a number that is claimed already.
     pub(super) fn claimed(
         &mut self,
         claim: Claim,
@@ -114,15 +148,25 @@ impl<'a> Tries<'a> {
     ) -> Result<Option<Bound>, Miss> {
         self.attempts += 1;
         let port = claim.number();
-        let legs = match self.unbound.bind(port, protocol) {
-            Ok(legs) => Some(legs),
-            Err(e) if imp::is_busy(&e) => {
-                self.conflicts += 1;
-                if insist { self.over_closed_connections(port, protocol)? } else { None }
-            }
-            Err(error) => return Err(Miss::Refused { port: Some(port), action: "bind", error }),
-        };
-        Ok(legs.map(|legs| Bound { legs, claim }))
+        match self.unbound.bind_first(port, protocol) {
+            Ok(legs) => Ok(Some(Bound { legs, claim, protocol, whole: false })),
+            Err(e) if imp::is_busy(&e) => self.taken(claim, protocol, insist),
+            Err(error) => Err(Miss::Refused { port: Some(port), action: "bind", error }),
+        }
+    }
+
+    /// The system has refused a number: then closed connections alone may be on it.
+    fn taken(&mut self, claim: Claim, protocol: Protocol, insist: bool) -> Result<Option<Bound>, Miss> {
+        self.conflicts += 1;
+        let legs = if insist { self.over_closed_connections(claim.number(), protocol)? } else { None };
+        Ok(legs.map(|legs| Bound { legs, claim, protocol, whole: true }))
+    }
+
+    fn or_busy(&self, port: u16, bound: Option<Bound>) -> Option<Bound> {
+        if bound.is_none() {
+            self.emit(&PortEvent::Busy { port });
+        }
+        bound
     }
 
     pub(super) fn look_at(&mut self, port: u16) {
@@ -137,19 +181,18 @@ impl<'a> Tries<'a> {
     ) -> Result<Option<Bound>, Miss> {
         self.tried += 1;
         self.attempts += 1;
-        let legs = match self.unbound.bind(0, protocol) {
-            Ok(legs) => legs,
-            Err(e) if imp::is_busy(&e) => {
-                self.conflicts += 1;
-                return Ok(None);
-            }
-            Err(error) => return Err(Miss::Refused { port: None, action: "bind any", error }),
-        };
+        let legs = self.unbound.bind_first(0, protocol);
+        let legs = legs.map_err(|error| Miss::Refused { port: None, action: "bind any", error })?;
         let port = legs.first().map_or(0, Leg::port);
+        self.emit(&PortEvent::Trying { port });
         // It may be claimed here while its socket is let go.
-        let claim = if wanted(port) { Claim::take(port) } else { None };
-        self.conflicts += u64::from(claim.is_none());
-        Ok(claim.map(|claim| Bound { legs, claim }))
+        match if wanted(port) { Claim::take(port) } else { None } {
+            Some(claim) => self.other_legs(Bound { legs, claim, protocol, whole: false }, false),
+            None => {
+                self.conflicts += 1;
+                Ok(self.or_busy(port, None))
+            }
+        }
     }
 
     /// Holds a number on which nothing but closed connections is left: with SO_REUSEADDR they are no obstacle.
@@ -164,7 +207,11 @@ impl<'a> Tries<'a> {
         let refused = |action, error| Miss::Refused { port: Some(port), action, error };
         let unbound = self.over_closed.get_or_insert_with(|| Unbound::with_reuse(&self.allocator.legs));
         for _ in 0..TRIES_OVER_CLOSED {
-            let legs = match unbound.bind(port, protocol) {
+            let bound = unbound.bind_first(port, protocol).and_then(|mut legs| {
+                unbound.bind_others(&mut legs, protocol)?;
+                Ok(legs)
+            });
+            let legs = match bound {
                 Ok(legs) => legs,
                 Err(e) if imp::is_busy(&e) => return Ok(None),
                 Err(error) => return Err(refused("bind", error)),
@@ -195,7 +242,7 @@ impl<'a> Tries<'a> {
         let count = u32::try_from(run.len()).unwrap_or(u32::MAX).max(1);
         let took = started.elapsed() / count;
         let share = move |of: u64| of.div_ceil(count.into()).max(1);
-        Ok(run.into_iter().map(move |Bound { legs, claim }| {
+        Ok(run.into_iter().map(move |Bound { legs, claim, .. }| {
             let (port, recorder) = (claim.number(), &allocator.recorder);
             recorder.acquired(port, share(attempts), took);
             recorder.emit(&PortEvent::Bound { port, attempts: share(tried), took });
@@ -204,6 +251,8 @@ impl<'a> Tries<'a> {
     }
 
     fn emit(&self, event: &PortEvent) {
-        self.allocator.recorder.emit(event);
+        if !self.quiet {
+            self.allocator.recorder.emit(event);
+        }
     }
 }

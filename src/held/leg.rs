@@ -118,13 +118,22 @@ impl Leg {
 /// call and no new socket.
 #[derive(Debug)]
 pub(crate) struct Unbound {
-    legs: SmallVec<[(LegSpec, Option<Socket>); 4]>,
+    legs: SmallVec<[UnboundLeg; 4]>,
     reuse: bool,
+}
+
+#[derive(Debug)]
+struct UnboundLeg {
+    spec: LegSpec,
+    spare: Option<Socket>,
+    /// Once missing, always missing: the next number need not ask again.
+    missing: bool,
 }
 
 impl Unbound {
     pub(crate) fn new(specs: &[LegSpec]) -> Self {
-        Self { legs: specs.iter().map(|spec| (*spec, None)).collect(), reuse: false }
+        let unbound = |spec: &LegSpec| UnboundLeg { spec: *spec, spare: None, missing: false };
+        Self { legs: specs.iter().map(unbound).collect(), reuse: false }
     }
 
     /// For binding TCP over what closed connections left on the number.
@@ -132,57 +141,66 @@ impl Unbound {
         Self { reuse: true, ..Self::new(specs) }
     }
 
-    /// Binds the legs of a protocol to `port`, or none. With port 0 the kernel picks the number for the first leg,
-    /// and the others follow it.
-    pub(crate) fn bind(&mut self, mut port: u16, protocol: Protocol) -> io::Result<Vec<Leg>> {
-        // Without room for them yet: most numbers of a crowded range are in use on the first leg.
-        let mut bound = Vec::new();
-        let mut missing = SmallVec::<[usize; 2]>::new();
-        for (index, (spec, spare)) in self.legs.iter_mut().enumerate() {
-            if !protocol.has(spec.transport) {
-                continue;
-            }
-            let mut leg = bind(*spec, spare, port, self.reuse);
-            if let (Err(e), Some(instead)) = (&leg, spec.without_ipv6()) {
-                if imp::lacks_address(e) {
-                    (*spec, *spare) = (instead, None);
-                    leg = bind(*spec, spare, port, self.reuse);
-                }
-            }
-            match leg {
-                Ok(leg) => {
-                    port = leg.port;
-                    bound.push(leg);
-                }
-                Err(e) if spec.optional && imp::lacks_address(&e) => missing.push(index),
+    /// Binds the first leg of a protocol, which in most cases shows whether a number is in use. With port 0 the kernel
+    /// picks the number.
+    pub(crate) fn bind_first(&mut self, port: u16, protocol: Protocol) -> io::Result<Vec<Leg>> {
+        let mut of_protocol = self.legs.iter_mut().filter(|leg| protocol.has(leg.spec.transport));
+        let first = of_protocol.next().expect("there are legs for each protocol").bind(port, self.reuse)?;
+        let mut bound = Vec::with_capacity(1 + of_protocol.count());
+        bound.push(first);
+        Ok(bound)
+    }
+
+    /// Binds the others to its number.
+    pub(crate) fn bind_others(&mut self, bound: &mut Vec<Leg>, protocol: Protocol) -> io::Result<()> {
+        let port = bound[0].port;
+        let of_protocol = self.legs.iter_mut().filter(|leg| protocol.has(leg.spec.transport));
+        for leg in of_protocol.skip(1).filter(|leg| !leg.missing) {
+            match leg.bind(port, self.reuse) {
+                Ok(leg) => bound.push(leg),
+                Err(e) if leg.spec.optional && imp::lacks_address(&e) => leg.missing = true,
                 Err(e) => return Err(e),
             }
         }
-        // Once missing, always missing: the next number need not ask again.
-        missing.into_iter().rev().for_each(|index| _ = self.legs.remove(index));
-        Ok(bound)
+        Ok(())
     }
 }
 
-/// Binds one leg; after a failure its socket stays in `spare`.
-fn bind(spec: LegSpec, spare: &mut Option<Socket>, mut port: u16, reuse: bool) -> io::Result<Leg> {
-    let socket = match spare.take() {
-        Some(socket) => socket,
-        None => {
-            let socket = spec.open()?;
-            // Of two UDP sockets with the option, one would get the other's datagrams.
-            if reuse && spec.transport == Type::STREAM {
-                imp::set_reuse(&socket, true)?;
-            }
-            socket
+impl UnboundLeg {
+    /// Binds it; after a failure its socket is kept for the next try.
+    fn bind(&mut self, port: u16, reuse: bool) -> io::Result<Leg> {
+        match self.try_bind(port, reuse) {
+            Err(e) if imp::lacks_address(&e) => match self.spec.without_ipv6() {
+                Some(instead) => {
+                    (self.spec, self.spare) = (instead, None);
+                    self.try_bind(port, reuse)
+                }
+                None => Err(e),
+            },
+            bound => bound,
         }
-    };
-    if let Err(e) = socket.bind(&SocketAddr::new(spec.ip, port).into()) {
-        *spare = Some(socket);
-        return Err(e);
     }
-    if port == 0 {
-        port = socket.local_addr()?.as_socket().map_or(0, |bound| bound.port());
+
+    fn try_bind(&mut self, mut port: u16, reuse: bool) -> io::Result<Leg> {
+        let spec = self.spec;
+        let socket = match self.spare.take() {
+            Some(socket) => socket,
+            None => {
+                let socket = spec.open()?;
+                // Of two UDP sockets with the option, one would get the other's datagrams.
+                if reuse && spec.transport == Type::STREAM {
+                    imp::set_reuse(&socket, true)?;
+                }
+                socket
+            }
+        };
+        if let Err(e) = socket.bind(&SocketAddr::new(spec.ip, port).into()) {
+            self.spare = Some(socket);
+            return Err(e);
+        }
+        if port == 0 {
+            port = socket.local_addr()?.as_socket().map_or(0, |bound| bound.port());
+        }
+        Ok(Leg { spec, port, socket: Some(socket) })
     }
-    Ok(Leg { spec, port, socket: Some(socket) })
 }

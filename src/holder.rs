@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use socket2::{Socket, Type};
 
 use crate::error::Error;
@@ -160,32 +160,46 @@ fn time_wait_of(sockets: &[PortSocket]) -> Option<Duration> {
     sockets.iter().filter(|socket| socket.state == SocketState::TimeWait).map(|socket| socket.expires).max()
 }
 
-/// Who is on the numbers of a range at these addresses, for the error that says that none is free.
-pub(crate) fn holders_in(ips: &[IpAddr], range: &RangeInclusive<u16>, protocol: Protocol) -> Holders {
-    let sockets = match sockets_of(protocol, Query::Holding) {
-        Ok(sockets) => sockets,
-        Err(e) => return own_holders(range, &e),
-    };
-    let concerns = |socket: &PortSocket| {
-        let (local, port) = (socket.local.ip(), socket.local.port());
-        // A number that this process holds is claimed, whatever its address.
-        let own = || OWN.lock().get(&port).is_some_and(|(own, _)| own.ip() == local);
-        range.contains(&port) && (ips.iter().any(|ip| in_the_way(*ip, socket)) || own())
-    };
-    let mut in_range: Vec<_> = sockets.into_iter().filter(concerns).collect();
-    in_range.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
-    in_range.dedup_by_key(|socket| socket.local.port());
-    let more = in_range.len().saturating_sub(NAMED);
-    in_range.truncate(NAMED);
-    Holders { more, ..name(in_range, BLAME_BUDGET) }
+/// Numbers that a search found in use: the lowest, which an error names, and how many there are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InUse {
+    lowest: SmallVec<[u16; NAMED]>,
+    count: usize,
 }
 
-/// Without the system's help: what this process knows of itself.
-fn own_holders(range: &RangeInclusive<u16>, reason: &io::Error) -> Holders {
-    let mut ports: Vec<u16> = OWN.lock().keys().copied().filter(|port| range.contains(port)).collect();
-    ports.sort_unstable();
-    let named = ports.iter().take(NAMED).filter_map(|port| own_holder(*port)).collect();
-    Holders { named, more: ports.len().saturating_sub(NAMED), unreadable: Some(reason.to_string()) }
+impl InUse {
+    pub(crate) fn insert(&mut self, port: u16) {
+        self.count += 1;
+        let place = self.lowest.partition_point(|lower| *lower < port);
+        if place < NAMED {
+            self.lowest.truncate(NAMED - 1);
+            self.lowest.insert(place, port);
+        }
+    }
+}
+
+/// Who is on these numbers at these addresses, for the error that says that none is free.
+pub(crate) fn holders_of(in_use: &InUse, ips: &[IpAddr], protocol: Protocol) -> Holders {
+    let (Some(first), Some(last)) = (in_use.lowest.first(), in_use.lowest.last()) else {
+        return Holders::default();
+    };
+    let told = sockets_of(protocol, Query::Holding { first: *first, last: *last });
+    let unreadable = told.as_ref().err().map(io::Error::to_string);
+    let mut sockets = told.unwrap_or_default();
+    sockets.retain(|socket| {
+        in_use.lowest.contains(&socket.local.port()) && ips.iter().any(|ip| in_the_way(*ip, socket))
+    });
+    sockets.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
+    sockets.dedup_by_key(|socket| socket.local.port());
+    let mut holders = name(sockets, BLAME_BUDGET);
+    // A number that this process holds is claimed, whatever its address and protocol, and whatever the system tells.
+    let seen: Vec<u16> = holders.named.iter().map(|holder| holder.address.port()).collect();
+    let unseen = in_use.lowest.iter().filter(|port| !seen.contains(port));
+    holders.named.extend(unseen.filter_map(|port| own_holder(*port)));
+    holders.named.sort_by_key(|holder| holder.address.port());
+    holders.more = in_use.count - holders.named.len();
+    holders.unreadable = unreadable.or(holders.unreadable);
+    holders
 }
 
 /// This process as the holder of `port`, if it holds it.

@@ -1,6 +1,6 @@
 //! The one loop that finds numbers.
 
-use std::io;
+use std::{io, mem};
 
 use parking_lot::ReentrantMutex;
 
@@ -85,9 +85,9 @@ impl PortAllocator {
 
     pub(super) fn error_of(&self, miss: Miss) -> Error {
         match miss {
-            Miss::Exhausted { range, tried, count } => {
+            Miss::Exhausted { range, tried, count, in_use } => {
                 self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried });
-                let holders = Box::new(holder::holders_in(&self.ips(), &range, self.config.protocol));
+                let holders = Box::new(holder::holders_of(&in_use, &self.ips(), self.config.protocol));
                 let preferred = self.config.request.preferred();
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }
@@ -108,7 +108,12 @@ impl Search<'_, '_> {
             }
         }
         let (lowest, highest) = self.tries.looked_at;
-        Err(Miss::Exhausted { range: lowest..=highest, tried: self.tried, count: self.pattern.wanted.len() })
+        Err(Miss::Exhausted {
+            range: lowest..=highest,
+            tried: self.tried,
+            count: self.pattern.wanted.len(),
+            in_use: mem::take(&mut self.tries.in_use),
+        })
     }
 
     fn among(&mut self, numbers: &Numbers, cursor: &Cursor, insist: bool) -> Result<Option<Run>, Miss> {

@@ -12,7 +12,7 @@ use super::PortAllocator;
 use crate::claims::Claim;
 use crate::event::PortEvent;
 use crate::held::{HeldPort, Leg, Unbound};
-use crate::holder;
+use crate::holder::{self, InUse};
 use crate::imp;
 use crate::protocol::Protocol;
 
@@ -24,7 +24,7 @@ const LONGEST_PAUSE_MICROS: u64 = 500;
 /// Why a search found nothing. Cheap: holders are looked up only when the error is final.
 #[derive(Debug)]
 pub(super) enum Miss {
-    Exhausted { range: RangeInclusive<u16>, tried: usize, count: usize },
+    Exhausted { range: RangeInclusive<u16>, tried: usize, count: usize, in_use: InUse },
     Refused { port: Option<u16>, action: &'static str, error: io::Error },
 }
 
@@ -74,6 +74,7 @@ pub(super) struct Tries<'a> {
     conflicts: u64,
     /// The lowest and the highest number that was looked at.
     pub(super) looked_at: (u16, u16),
+    pub(super) in_use: InUse,
 }
 
 impl<'a> Tries<'a> {
@@ -89,6 +90,7 @@ impl<'a> Tries<'a> {
             attempts: 0,
             conflicts: 0,
             looked_at: (u16::MAX, 0),
+            in_use: InUse::default(),
         }
     }
 
@@ -162,8 +164,9 @@ impl<'a> Tries<'a> {
         Ok(legs.map(|legs| Bound { legs, claim, protocol, whole: true }))
     }
 
-    fn or_busy(&self, port: u16, bound: Option<Bound>) -> Option<Bound> {
+    fn or_busy(&mut self, port: u16, bound: Option<Bound>) -> Option<Bound> {
         if bound.is_none() {
+            self.in_use.insert(port);
             self.emit(&PortEvent::Busy { port });
         }
         bound

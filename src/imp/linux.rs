@@ -106,8 +106,8 @@ pub(crate) enum Query {
     ListenersOn(u16),
     /// Everything on this number, closed connections included.
     AllOn(u16),
-    /// Those that listen or are bound, on every number.
-    Holding,
+    /// Those that listen or are bound, on the numbers from `first` to `last`.
+    Holding { first: u16, last: u16 },
 }
 
 /// Asks the system for sockets. `transport` is that of the legs in question.

@@ -60,7 +60,12 @@ pub(crate) fn can_lend() -> io::Result<bool> {
 pub(crate) enum Query {
     ListenersOn(#[expect(dead_code)] u16),
     AllOn(#[expect(dead_code)] u16),
-    Holding,
+    Holding {
+        #[expect(dead_code)]
+        first: u16,
+        #[expect(dead_code)]
+        last: u16,
+    },
 }
 
 pub(crate) fn sockets(_query: Query, _transport: Type) -> io::Result<Vec<PortSocket>> {

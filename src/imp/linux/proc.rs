@@ -140,7 +140,10 @@ pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocke
             listens && socket.local.port() == port
         }
         Query::AllOn(port) => socket.local.port() == port,
-        Query::Holding => matches!(socket.state, SocketState::Listening | SocketState::Bound),
+        Query::Holding { first, last } => {
+            let holds = matches!(socket.state, SocketState::Listening | SocketState::Bound);
+            holds && (first..=last).contains(&socket.local.port())
+        }
     };
     let mut sockets: Vec<_> =
         text.lines().filter_map(|line| parse_line(line, transport)).filter(wanted).collect();

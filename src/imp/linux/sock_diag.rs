@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,7 +13,6 @@ use super::{PortSocket, Query, SocketState};
 
 const HEADER: usize = 16;
 const REQUEST: usize = 56;
-const REQUEST_LENGTH: u32 = 72; // with its header
 const MESSAGE: usize = 72;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -41,35 +41,59 @@ pub(super) fn sockets(query: Query, transport: Type) -> io::Result<Vec<PortSocke
         Some(Protocol::from(libc::NETLINK_SOCK_DIAG)),
     )?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let (port, states) = match query {
+    let (ports, states) = match query {
         // A UDP socket gets what is sent to its number as soon as it is bound.
-        Query::ListenersOn(port) if transport == Type::DGRAM => (port, u32::MAX),
-        Query::ListenersOn(port) => (port, 1 << LISTEN),
-        Query::AllOn(port) => (port, u32::MAX),
-        Query::Holding => (0, 1 << LISTEN | 1 << BOUND_INACTIVE | 1 << CLOSE),
+        Query::ListenersOn(port) if transport == Type::DGRAM => (port..=port, u32::MAX),
+        Query::ListenersOn(port) => (port..=port, 1 << LISTEN),
+        Query::AllOn(port) => (port..=port, u32::MAX),
+        Query::Holding { first, last } => (first..=last, 1 << LISTEN | 1 << BOUND_INACTIVE | 1 << CLOSE),
     };
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        socket.send(&request(family, transport, states, port))?;
+        socket.send(&request(family, transport, states, &ports))?;
         receive(&socket, transport, &mut found)?;
     }
     // The kernel filters by port for us, but for states that it leaves out of that.
-    found.retain(|socket| port == 0 || socket.local.port() == port);
+    found.retain(|socket| ports.contains(&socket.local.port()));
     Ok(found)
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
-fn request(family: i32, transport: Type, states: u32, port: u16) -> [u8; HEADER + REQUEST] {
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`, and which ports are asked for: one in a field, several as a filter.
+fn request(family: i32, transport: Type, states: u32, ports: &RangeInclusive<u16>) -> Vec<u8> {
     let protocol = if transport == Type::DGRAM { libc::IPPROTO_UDP } else { libc::IPPROTO_TCP };
-    let mut bytes = [0; HEADER + REQUEST];
-    bytes[0..4].copy_from_slice(&REQUEST_LENGTH.to_ne_bytes());
+    let one = ports.start() == ports.end();
+    let mut bytes = vec![0; HEADER + REQUEST];
+    if one {
+        bytes[HEADER + 8..HEADER + 10].copy_from_slice(&ports.start().to_be_bytes());
+    } else {
+        bytes.extend(filter(ports));
+    }
+    let length = u32::try_from(bytes.len()).expect("a hundred bytes");
+    bytes[0..4].copy_from_slice(&length.to_ne_bytes());
     bytes[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes[6..8].copy_from_slice(&REQUEST_DUMP.to_ne_bytes());
     bytes[HEADER] = u8::try_from(family).expect("AF_INET and AF_INET6 fit");
     bytes[HEADER + 1] = u8::try_from(protocol).expect("TCP and UDP fit");
     bytes[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
-    bytes[HEADER + 8..HEADER + 10].copy_from_slice(&port.to_be_bytes());
     bytes
+}
+
+/// `INET_DIAG_REQ_BYTECODE`, a program of comparisons, each with the port that it compares with: not below the first
+/// port, and not above the last. Where an operation says no it jumps past the end, which is a no to the socket.
+fn filter(ports: &RangeInclusive<u16>) -> Vec<u8> {
+    const BYTECODE: u16 = 1;
+    const NOT_BELOW: u8 = 2; // INET_DIAG_BC_S_GE
+    const NOT_ABOVE: u8 = 3; // INET_DIAG_BC_S_LE
+    // An operation has 4 bytes, the same with its port 8, the program 16, its attribute's head 4.
+    let operation = |code: u8, yes: u8, no: u16| [[code, yes], no.to_ne_bytes()].concat();
+    [
+        [20_u16.to_ne_bytes(), BYTECODE.to_ne_bytes()].concat(),
+        operation(NOT_BELOW, 8, 20),
+        operation(0, 0, *ports.start()),
+        operation(NOT_ABOVE, 8, 12),
+        operation(0, 0, *ports.end()),
+    ]
+    .concat()
 }
 
 /// Reads one dump to its end.

@@ -29,13 +29,22 @@ fn sock_diag_shows_bound_and_listening_sockets_of_both_families() {
             let inode = inode_of(&socket).unwrap();
             sock_diag::sockets(query, Type::STREAM).unwrap().into_iter().find(|other| other.inode == inode)
         };
-        for query in [Query::AllOn(port), Query::Holding] {
+        let (below, above) = (port - 1, port + 1);
+        for (first, last) in [(port, port), (below, port), (port, above), (1, u16::MAX)] {
+            assert!(own(Query::Holding { first, last }).is_some(), "{first} to {last}");
+        }
+        for (first, last) in [(below, below), (1, below), (above, u16::MAX)] {
+            assert!(own(Query::Holding { first, last }).is_none(), "{first} to {last}");
+        }
+        for query in [Query::AllOn(port), Query::Holding { first: below, last: above }] {
             let found = own(query).expect("a bound socket");
             assert_eq!((found.local, found.state), (addr_of(&socket), SocketState::Bound));
         }
         assert!(own(Query::ListenersOn(port)).is_none(), "it does not listen");
         socket.listen(1).unwrap();
-        for query in [Query::AllOn(port), Query::Holding, Query::ListenersOn(port)] {
+        for query in
+            [Query::AllOn(port), Query::Holding { first: port, last: port }, Query::ListenersOn(port)]
+        {
             assert_eq!(own(query).expect("a listener").state, SocketState::Listening);
         }
     }

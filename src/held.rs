@@ -119,9 +119,9 @@ impl HeldPort {
     /// [`release_first`](crate::PortAllocatorBuilder::release_first)), the sockets are closed here and
     /// taken back by [`reclaim`](Self::reclaim).
     ///
-    /// What is left of an earlier [`listen`](Self::listen), in a child that another thread is starting, has half a
-    /// second to go: the server could not bind beside it, and [`wait_borrowed`](Self::wait_borrowed) would take it for
-    /// the server.
+    /// What is left of an earlier [`listen`](Self::listen), or of the sockets that are closed here, in a child that
+    /// another thread is starting, has half a second to go: the server could not bind beside it, and
+    /// [`wait_borrowed`](Self::wait_borrowed) would take it for the server.
     ///
     /// # Errors
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system's ability to lend, checked once per
@@ -129,7 +129,10 @@ impl HeldPort {
     pub fn lend(&self) -> Result<()> {
         // A listener that stays is for the server to find.
         let _ = ForkGrace::retry(|| self.hold.lock().check_for_copies());
-        if self.hold.lock().lend()? {
+        let lent = self.hold.lock().lend()?;
+        // Neither could it beside a copy of what was let go.
+        let _ = ForkGrace::retry(|| self.hold.lock().check_let_go());
+        if lent {
             self.registration.emit(&PortEvent::Lent { port: self.port() });
         }
         Ok(())

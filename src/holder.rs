@@ -143,6 +143,13 @@ pub(crate) fn in_use(ips: &[IpAddr], port: u16, protocol: Protocol) -> Error {
     Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
 }
 
+/// Whether one of these sockets is still on the number; not, where the system does not tell.
+pub(crate) fn any_open(inodes: &[u64], port: u16, protocol: Protocol) -> bool {
+    let is_one = |socket: &PortSocket| inodes.contains(&socket.inode);
+    !inodes.is_empty()
+        && sockets_of(protocol, Query::AllOn(port)).is_ok_and(|sockets| sockets.iter().any(is_one))
+}
+
 /// Asks for each kind of socket of a protocol.
 fn sockets_of(protocol: Protocol, query: Query) -> io::Result<Vec<PortSocket>> {
     let each: Vec<_> =

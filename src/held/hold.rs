@@ -128,7 +128,17 @@ impl Hold {
             }
         }
         for leg in self.legs.iter_mut().filter(|leg| !lends || !leg.is_tcp()) {
-            leg.socket = None;
+            leg.let_go();
+        }
+        Ok(())
+    }
+
+    /// The error if a socket that was let go is still there: no server could bind beside it.
+    pub(super) fn check_let_go(&self) -> Result<()> {
+        let port = self.addr().port();
+        let let_go: Vec<_> = self.legs.iter().filter_map(Leg::was).collect();
+        if holder::any_open(&let_go, port, self.protocol()) {
+            return Err(Error::InUse { port, holder: None, retry_after: None });
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub(crate) struct Leg {
     port: u16,
     /// None while it is let go: UDP while it is lent, or release-first.
     pub(super) socket: Option<Socket>,
+    /// The inode of the socket that was let go last: a child that another thread forks has a copy.
+    was: Option<u64>,
 }
 
 impl Leg {
@@ -60,6 +62,17 @@ impl Leg {
 
     pub(crate) fn is_tcp(&self) -> bool {
         self.spec.transport == Type::STREAM
+    }
+
+    pub(super) fn let_go(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            self.was = imp::inode_of(&socket).ok();
+        }
+    }
+
+    /// The inode of what was let go, as long as nothing has taken its place.
+    pub(super) fn was(&self) -> Option<u64> {
+        self.was.filter(|_| self.socket.is_none())
     }
 
     pub(crate) fn socket(&self) -> Option<&Socket> {
@@ -201,6 +214,6 @@ impl UnboundLeg {
         if port == 0 {
             port = socket.local_addr()?.as_socket().map_or(0, |bound| bound.port());
         }
-        Ok(Leg { spec, port, socket: Some(socket) })
+        Ok(Leg { spec, port, socket: Some(socket), was: None })
     }
 }

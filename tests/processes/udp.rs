@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test_that_needs("python3", "udp_server_python_asyncio", udp(python_asyncio)),
         test_that_needs("node", "udp_server_node", udp(node)),
         test_that_needs("dnsmasq", "udp_and_tcp_server_dnsmasq", || restart(dnsmasq, TcpAndUdp)),
+        test("what_is_let_go_is_free_though_other_threads_start_children", copies),
         test("a_thief_of_a_udp_number_is_reported_by_name", || thief("udp", V4)),
         test("a_thief_of_a_udp_leg_is_reported_though_tcp_is_served", || thief("both", V6)),
         test("tcp_stays_closed_to_others_though_a_thief_has_udp", closed_beside_a_thief),
@@ -55,10 +57,10 @@ fn restart(command: fn(u16, &Path) -> Command, protocol: Protocol) -> Outcome {
 fn start_and_kill(port: &HeldPort, command: Command) -> Outcome {
     port.lend()?;
     let server = Server::spawn(command)?;
-    let borrower = port.wait_borrowed(PATIENCE)?;
+    let borrower = port.wait_borrowed(PATIENCE).with_context(|| format!("wait; ours is {}", server.pid()))?;
     ensure!(borrower.identity == Identity::Ours, "{borrower}");
     wait_until("it answers", || answers(port.addr()));
-    port.reclaim()?;
+    port.reclaim().with_context(|| format!("reclaim; ours is {}; {:?}", server.pid(), port.borrower()))?;
     ensure!(port.is_lent(), "the server has the number for UDP");
     if port.protocol() == Protocol::TcpAndUdp {
         assert_nobody_else_can_bind(port.port());
@@ -336,6 +338,36 @@ pub(crate) fn hammer(target: u16) -> Outcome {
 }
 
 const PREFERRING: usize = 5;
+
+/// A child of another thread has copies of the held sockets until it is what it was started for.
+fn copies() -> Outcome {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = Command::new("true").status();
+                }
+            });
+        }
+        let outcome = (0..100).try_for_each(|round| {
+            // Released first, TCP is let go too.
+            for release_first in [false, true] {
+                let builder =
+                    PortAllocator::builder().protocol(Protocol::TcpAndUdp).release_first(release_first);
+                let port = builder.build()?.acquire()?;
+                port.lend()?;
+                let options = if release_first { PLAIN } else { REUSE };
+                let tcp = listen(V4, port.port(), options).context("TCP");
+                let udp = bind_udp(V4, port.port(), PLAIN).context("UDP");
+                tcp.and(udp.map(drop)).with_context(|| format!("round {round}, {release_first}"))?;
+            }
+            Ok(())
+        });
+        done.store(true, Ordering::Relaxed);
+        outcome
+    })
+}
 
 /// All start at the same moment, as five instances of a program do that is started again.
 fn preferences() -> Outcome {

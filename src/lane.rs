@@ -28,6 +28,9 @@ const SLOTS: u32 = 64;
 /// 2³² divided by the golden ratio: multiples of it spread evenly over 32 bits.
 const GOLDEN: u32 = 0x9E37_79B9;
 
+/// 2³² times the fraction of √3: multiples of it lie between those of the golden ratio.
+const ROOT: u32 = 0xBB67_AE85;
+
 /// How many there are.
 static ALLOCATORS: AtomicU32 = AtomicU32::new(0);
 
@@ -40,7 +43,7 @@ impl Lane {
         };
         // Allocators of one process start apart, as processes do: under `cargo test` each may be another test's.
         let nth = ALLOCATORS.fetch_add(1, Ordering::Relaxed);
-        strip.start(std::process::id().wrapping_add(nth), len as u64)
+        strip.start(std::process::id(), nth, len as u64)
     }
 }
 
@@ -65,11 +68,13 @@ impl Strip {
     }
 
     /// Successive processes of a strip start at different places: consecutive process ids, times the golden
-    /// ratio, stay further apart than by any other step.
-    fn start(&self, pid: u32, len: u64) -> u64 {
+    /// ratio, stay further apart than by any other step. So do the allocators of a process, by a step of their own:
+    /// none starts where the first one of the next process does.
+    fn start(&self, pid: u32, nth: u32, len: u64) -> u64 {
         let of = u64::from(self.of.max(1));
         let (from, to) = (u64::from(self.index) * len / of, (u64::from(self.index) + 1) * len / of);
-        let within = share(pid.wrapping_mul(GOLDEN), to - from);
+        let place = pid.wrapping_mul(GOLDEN).wrapping_add(nth.wrapping_mul(ROOT));
+        let within = share(place, to - from);
         (share(self.turn, len) + from + within) % len.max(1)
     }
 }
@@ -107,7 +112,7 @@ mod tests {
             let strip = nextest("a run", &slot.to_string(), Some("8")).unwrap();
             let turned = Strip { turn: 0, ..strip };
             for pid in 0..1000 {
-                let start = turned.start(pid, LEN);
+                let start = turned.start(pid, 0, LEN);
                 assert!((slot * width..(slot + 1) * width).contains(&start), "slot {slot}: {start}");
             }
         }
@@ -115,14 +120,14 @@ mod tests {
 
     #[test]
     fn two_runs_turn_the_range_differently() {
-        let start = |run| nextest(run, "0", Some("8")).unwrap().start(1, LEN);
+        let start = |run| nextest(run, "0", Some("8")).unwrap().start(1, 0, LEN);
         assert!(start("7e4a").abs_diff(start("7e4b")) > 100);
     }
 
     #[test]
     fn successive_processes_of_a_slot_start_apart() {
         let strip = nextest("a run", "3", None).unwrap();
-        let starts: Vec<_> = (5000..5030).map(|pid| strip.start(pid, LEN)).collect();
+        let starts: Vec<_> = (5000..5030).map(|pid| strip.start(pid, 0, LEN)).collect();
         for (index, start) in starts.iter().enumerate() {
             let after = &starts[index + 1..];
             assert!(after.iter().all(|other| start.abs_diff(*other) >= 3), "{starts:?}");
@@ -131,10 +136,19 @@ mod tests {
 
     #[test]
     fn without_nextest_processes_spread_over_the_whole_range() {
-        let mut starts: Vec<_> = (4000..4064).map(|pid| Strip::WHOLE.start(pid, LEN)).collect();
+        let mut starts: Vec<_> = (4000..4064).map(|pid| Strip::WHOLE.start(pid, 0, LEN)).collect();
         starts.sort_unstable();
         let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(gaps.min().unwrap() > 100, "64 processes, {starts:?}");
+    }
+
+    #[test]
+    fn allocators_of_processes_that_start_together_start_apart() {
+        let places = (4000..4008).flat_map(|pid| (0..8).map(move |nth| Strip::WHOLE.start(pid, nth, LEN)));
+        let mut starts: Vec<_> = places.collect();
+        starts.sort_unstable();
+        let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.min().unwrap() > 100, "8 allocators of 8 processes, {starts:?}");
     }
 
     #[test]
@@ -149,7 +163,7 @@ mod tests {
     fn tiny_ranges_and_many_lanes_stay_inside() {
         for len in 1..=5 {
             for index in 0..64 {
-                assert!(Strip { index, of: 64, turn: u32::MAX }.start(u32::MAX, len) < len);
+                assert!(Strip { index, of: 64, turn: u32::MAX }.start(u32::MAX, u32::MAX, len) < len);
             }
         }
     }

@@ -21,8 +21,8 @@ static DEBUG: LazyLock<bool> = LazyLock::new(|| {
 /// A step in a port's life, as [`PortAllocatorBuilder::on_event`](crate::PortAllocatorBuilder::on_event) tells it.
 ///
 /// An acquisition is [`Trying`](Self::Trying) a number and another, each [`Busy`](Self::Busy), until one is
-/// [`Bound`](Self::Bound) or the range [`Exhausted`](Self::Exhausted), all on the thread that acquires. Several ports
-/// at once are `Bound` together, in the end.
+/// [`Bound`](Self::Bound) or the range [`Exhausted`](Self::Exhausted), all on the thread that acquires. Those of a
+/// block, or at offsets, are `Bound` together, in the end; others of several one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PortEvent {

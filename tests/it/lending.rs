@@ -150,3 +150,13 @@ fn many_threads_may_lend_and_reclaim_one_port() {
     assert!(!port.is_lent());
     assert_nobody_else_can_bind(port.port());
 }
+
+#[test]
+fn a_listener_over_a_lent_port_leaves_it_open() {
+    let port = HeldPort::acquire().unwrap();
+    port.lend().unwrap();
+    drop(port.listen().unwrap());
+    assert!(port.is_lent());
+    assert!(listen(V4, port.port(), REUSE).is_ok(), "open to the next borrower");
+    assert!(listen(V6, port.port(), REUSE).is_ok());
+}

@@ -57,10 +57,10 @@ fn restart(command: fn(u16, &Path) -> Command, protocol: Protocol) -> Outcome {
 fn start_and_kill(port: &HeldPort, command: Command) -> Outcome {
     port.lend()?;
     let server = Server::spawn(command)?;
-    let borrower = port.wait_borrowed(PATIENCE).with_context(|| format!("wait; ours is {}", server.pid()))?;
+    let borrower = port.wait_borrowed(PATIENCE)?;
     ensure!(borrower.identity == Identity::Ours, "{borrower}");
     wait_until("it answers", || answers(port.addr()));
-    port.reclaim().with_context(|| format!("reclaim; ours is {}; {:?}", server.pid(), port.borrower()))?;
+    port.reclaim()?;
     ensure!(port.is_lent(), "the server has the number for UDP");
     if port.protocol() == Protocol::TcpAndUdp {
         assert_nobody_else_can_bind(port.port());

@@ -108,10 +108,6 @@ impl Server {
         Ok(Self(child.with_context(|| format!("cannot start {command:?}"))?))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))
     }

@@ -169,7 +169,7 @@ pub enum Error {
     #[non_exhaustive]
     #[error(
         "too many open files: this process holds {held} ports, and its limit is {} files\n\
-         next: raise the limit (`ulimit -n 20000`); a port takes two files, one for 127.0.0.1 and one for ::1",
+         next: raise the limit (`ulimit -n 20000`); a port takes a file for each address and protocol: two by default",
         limit.map_or_else(|| "an unknown number of".to_owned(), |limit| limit.to_string())
     )]
     TooManyOpenFiles {

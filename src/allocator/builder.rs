@@ -203,8 +203,9 @@ impl PortAllocatorBuilder {
 
     /// Tells this closure what happens to the allocator's ports, until the last of them is released. Default: nobody.
     ///
-    /// It is called on the thread that does it, so it should be quick. It may use ports, and must not panic: ports are
-    /// also released while a test panics, and then a second panic ends the process.
+    /// It is called on the thread that does it, so it should be quick. It may use ports, but not wait for another thread
+    /// that does: searches for several ports together take turns. It must not panic: ports are also released while a
+    /// test panics, and then a second panic ends the process.
     ///
     /// ```
     /// use heldport::{PortAllocator, PortEvent};

@@ -24,17 +24,18 @@ pub enum Error {
     #[non_exhaustive]
     #[error(
         "{}\n{holders}next: {}",
-        if *count == 1 {
-            format!("no free port in {range:?}: {tried} tried, all in use")
-        } else {
-            format!("no {count} free ports together in {range:?}: {tried} places tried")
+        match (*count, *tried) {
+            (1, 1..) => format!("no free port in {range:?}: {tried} tried, all in use"),
+            (_, 1..) => format!("no {count} free ports together in {range:?}: {tried} places tried"),
+            (_, 0) => format!("no {count} ports together in {range:?}: no place has room for them"),
         },
         elsewhere(*preferred, range)
     )]
     RangeExhausted {
         /// Lowest and highest number of those that were tried.
         range: RangeInclusive<u16>,
-        /// How many numbers were tried; of several together, how many as the first of them.
+        /// How many numbers were tried; of several together, how many as the first of them. 0 if nowhere is room for
+        /// them, free or not.
         tried: usize,
         /// How many numbers were wanted together: 1, unless by
         /// [`acquire_block`](crate::PortAllocator::acquire_block) or

@@ -115,8 +115,8 @@ impl PortAllocatorBuilder {
         self
     }
 
-    /// How many numbers an acquisition tries at most, 1 or more; of a block, how many it may begin at. Default: every
-    /// number of the request once; where the kernel picks, 100.
+    /// How many numbers an acquisition tries at most, 1 or more; of several together, how many places that have room
+    /// for them. Default: every number of the request once; where the kernel picks, 100.
     pub fn attempts(mut self, attempts: usize) -> Self {
         if attempts == 0 {
             self.note(invalid("attempts", "without an attempt there is no port: give 1 or more"));

@@ -26,9 +26,28 @@ static BLOCKS: ReentrantMutex<()> = ReentrantMutex::new(());
 /// What one search looks for: numbers at these distances from a first one, and what each is to be held for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pattern<'a> {
+    /// In ascending order.
     pub(super) wanted: &'a [(u16, Protocol)],
     /// Whether all of them are to be among the numbers to pick from, or the first one alone.
     pub(super) within: bool,
+}
+
+impl<'a> Pattern<'a> {
+    /// The numbers at these distances from `first`, as far as there are any: past 65535 is nothing.
+    fn numbers(self, first: u16) -> impl DoubleEndedIterator<Item = u16> + use<'a> {
+        self.wanted.iter().filter_map(move |(offset, _)| first.checked_add(*offset))
+    }
+
+    /// Whether all of them may be picked. A number that may not goes to `outside`, so that it is asked about once.
+    fn has_room(self, first: u16, is_allowed: impl Fn(u16) -> bool, outside: &mut Marks) -> bool {
+        let reaches = self.wanted.last().is_some_and(|(offset, _)| first.checked_add(*offset).is_some());
+        if !reaches || outside.any(self.numbers(first)) {
+            return false;
+        }
+        // The first is one of the source's numbers anyway.
+        let lacking = self.numbers(first).rev().find(|number| *number != first && !is_allowed(*number));
+        lacking.inspect(|number| outside.insert(*number)).is_none()
+    }
 }
 
 /// A search, and how far it has come.
@@ -39,7 +58,8 @@ struct Search<'a, 'p> {
     /// How many first numbers may still be tried, and how many were.
     left: usize,
     tried: usize,
-    busy: Busy,
+    /// Numbers that are in use.
+    busy: Marks,
 }
 
 impl PortAllocator {
@@ -62,7 +82,7 @@ impl PortAllocator {
             tries: Tries::new(self),
             left: self.config.attempts.unwrap_or(usize::MAX),
             tried: 0,
-            busy: Busy::new(several),
+            busy: Marks::new(several),
         };
         let found = search.run();
         search.tries.end(found)
@@ -118,23 +138,24 @@ impl Search<'_, '_> {
 
     fn among(&mut self, numbers: &Numbers, cursor: &Cursor, insist: bool) -> Result<Option<Run>, Miss> {
         let Config { request, .. } = &self.allocator.config;
-        let (wanted, within) = (self.pattern.wanted, self.pattern.within);
-        let is_allowed = |number| numbers.contains(number) || !within && request.allows(number);
+        let Pattern { wanted, within } = self.pattern;
+        let is_allowed = |number: u16| numbers.contains(number) || !within && request.allows(number);
+        // They may be among those of the next source.
+        let mut outside = Marks::new(wanted.len() > 1);
         for place in cursor.walk(numbers.len(), numbers.len()) {
             let first = numbers.nth(place.index);
             if !self.allocator.config.is_aligned(first) {
                 continue;
             }
-            if !self.goes_on() {
+            let has_room = self.pattern.has_room(first, is_allowed, &mut outside);
+            if has_room && !self.goes_on() {
                 break;
             }
             self.tries.look_at(first);
-            if self.busy.any(first, wanted) {
+            if !has_room || self.busy.any(self.pattern.numbers(first)) {
                 continue;
             }
-            // The first is one of these numbers anyway.
-            let run = self.bind_all(first, wanted, insist, |number| number == first || is_allowed(number))?;
-            if let Some(run) = run {
+            if let Some(run) = self.bind_all(first, wanted, insist)? {
                 cursor.pass(&place, if within { run.len() } else { 1 });
                 return Ok(Some(run));
             }
@@ -146,15 +167,17 @@ impl Search<'_, '_> {
         let config = &self.allocator.config;
         let is_allowed = |port| config.request.allows(port);
         let ((offset, protocol), others) = self.pattern.wanted.split_first().expect("at least one");
-        let is_first = |port: u16| {
-            is_allowed(port) && port.checked_sub(*offset).is_some_and(|first| config.is_aligned(first))
+        let has_room = |first: u16| {
+            config.is_aligned(first)
+                && others.iter().all(|(offset, _)| first.checked_add(*offset).is_some_and(is_allowed))
         };
+        let will_do = |port: u16| is_allowed(port) && port.checked_sub(*offset).is_some_and(has_room);
         for _ in 0..config.attempts.unwrap_or(KERNEL_ATTEMPTS) {
             if !self.goes_on() {
                 break;
             }
-            let Some(given) = self.tries.any_number(*protocol, is_first)? else { continue };
-            if let Some(mut run) = self.bind_all(given.number() - offset, others, false, is_allowed)? {
+            let Some(given) = self.tries.any_number(*protocol, will_do)? else { continue };
+            if let Some(mut run) = self.bind_all(given.number() - offset, others, false)? {
                 run.insert(0, given);
                 return Ok(Some(run));
             }
@@ -171,7 +194,7 @@ impl Search<'_, '_> {
         goes_on
     }
 
-    /// Binds all these numbers, or none.
+    /// Binds all these numbers, which there are, or none.
     ///
     /// The furthest first: if that one is in use, no block can begin at a number before it that reaches as far, and a
     /// search goes by leaps. And the first leg of each first, since most are in use there.
@@ -180,14 +203,11 @@ impl Search<'_, '_> {
         first: u16,
         wanted: &[(u16, Protocol)],
         insist: bool,
-        is_allowed: impl Fn(u16) -> bool,
     ) -> Result<Option<Run>, Miss> {
         let mut begun = Run::with_capacity(wanted.len());
         for (offset, protocol) in wanted.iter().rev() {
-            // Past 65535 there is nothing.
-            let Some(number) = first.checked_add(*offset) else { return Ok(None) };
-            let allowed = is_allowed(number).then(|| self.tries.first_leg(number, *protocol, insist));
-            let Some(bound) = allowed.transpose()?.flatten() else {
+            let number = first + offset;
+            let Some(bound) = self.tries.first_leg(number, *protocol, insist)? else {
                 self.busy.insert(number);
                 return Ok(None);
             };
@@ -206,11 +226,11 @@ impl Search<'_, '_> {
     }
 }
 
-/// Numbers that are in use, so that they are not tried again as part of another block: a bit for each. None are kept
-/// where each number is tried once anyway.
-struct Busy(Option<Box<[u64; 1024]>>);
+/// Numbers that are not to be tried again as part of another block: a bit for each. None are kept where each number is
+/// tried once anyway.
+struct Marks(Option<Box<[u64; 1024]>>);
 
-impl Busy {
+impl Marks {
     fn new(kept: bool) -> Self {
         Self(kept.then(|| Box::new([0; 1024])))
     }
@@ -226,10 +246,10 @@ impl Busy {
         }
     }
 
-    /// Whether one of the numbers at these distances from `first` is known to be in use.
-    fn any(&self, first: u16, wanted: &[(u16, Protocol)]) -> bool {
+    /// Whether one of the numbers is marked.
+    fn any(&self, mut numbers: impl Iterator<Item = u16>) -> bool {
         let Some(words) = &self.0 else { return false };
-        wanted.iter().filter_map(|(offset, _)| first.checked_add(*offset)).any(|number| {
+        numbers.any(|number| {
             let (word, bit) = Self::place(number);
             words[word] & bit != 0
         })

@@ -36,9 +36,9 @@ fn a_preferred_number_that_is_in_use_is_passed_over() {
 #[test]
 fn a_preferred_number_may_be_well_known_and_those_behind_it_are_not() {
     let host = private_block(1).0;
-    let allocator = PortAllocator::builder().host(host).prefer(8080).build().unwrap();
+    let allocator = PortAllocator::builder().host(host).prefer(2375).build().unwrap();
     let first_two = allocator.acquire_many(2).unwrap();
-    assert_eq!(numbers(&first_two), [8080, 8082], "8081 is well-known too");
+    assert_eq!(numbers(&first_two), [2375, 2377], "2376 is well-known too");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_block_is_found_between_numbers_in_use_and_each_is_tried_once() {
     let allocator = builder.build().unwrap();
     let error = allocator.acquire_block(8).unwrap_err();
     assert!(error.to_string().starts_with("no 8 free ports together in "), "{error}");
-    assert!(matches!(error, Error::RangeExhausted { tried: 40, count: 8, .. }), "{error:?}");
+    assert!(matches!(error, Error::RangeExhausted { tried: 33, count: 8, .. }), "{error:?}");
     assert_eq!(allocator.stats().held, 0);
     drop(strangers);
 }
@@ -140,6 +140,32 @@ fn a_block_does_not_reach_over_an_excluded_number() {
     assert!(!all.contains(&(range.start() + 3)));
     assert_eq!(all.len(), 6);
     assert!(matches!(allocator.acquire_block(1), Err(Error::RangeExhausted { count: 1, .. })));
+}
+
+#[test]
+fn a_block_of_a_later_range_may_have_numbers_that_an_earlier_one_lacked() {
+    let (_, range) = private_block(12);
+    let (host, first) = (private_block(1).0, *range.start());
+    let request = format!("{first}-{},{}-{}", first + 3, first + 4, range.end());
+    let allocator = PortAllocator::builder().host(host).request(request).exclude_well_known(false);
+    let allocator = allocator.build().unwrap();
+    let block = allocator.acquire_block(8).unwrap();
+    assert_eq!(block[0].port(), first + 4, "the first range is too short for it");
+    assert_eq!(allocator.stats().attempts, 8, "no number was tried that could not be among them");
+}
+
+#[test]
+fn places_with_too_little_room_are_no_attempts() {
+    let (builder, range) = private_allocator(20);
+    let builder = builder.attempts(2).prefer(range.start() + 10).exclude([range.start() + 13]);
+    let allocator = builder.clone().build().unwrap();
+    assert_eq!(allocator.acquire_block(4).unwrap()[0].port(), range.start() + 14, "behind what is excluded");
+    assert_eq!(allocator.stats().attempts, 4, "and none bound in vain");
+    let late = builder.prefer(range.start() + 18).build().unwrap();
+    assert_eq!(late.acquire_block(4).unwrap()[0].port(), *range.start(), "round the end");
+    let none = late.acquire_block(19).unwrap_err();
+    assert!(matches!(none, Error::RangeExhausted { tried: 0, count: 19, .. }), "{none:?}");
+    assert!(none.to_string().contains("no place has room for them"), "{none}");
 }
 
 #[test]

@@ -110,11 +110,11 @@ fn a_block([one, two, three]: [HeldPort; 3]) {
     assert_eq!((two.port(), three.port()), (one.port() + 1, one.port() + 2));
 }
 
-#[with_ports(2, host = "127.0.0.9", prefer = 8080)]
+#[with_ports(2, host = "127.0.0.9", prefer = 8300)]
 #[test]
 fn preferred_on_another_address(ports: [HeldPort; 2]) {
-    assert_eq!(ports[0].addrs(), [SocketAddr::from(([127, 0, 0, 9], 8080))]);
-    assert_eq!(ports[1].port(), 8082, "8081 is well-known");
+    assert_eq!(ports[0].addrs(), [SocketAddr::from(([127, 0, 0, 9], 8300))]);
+    assert_eq!(ports[1].port(), 8303, "8301 and 8302 are well-known");
 }
 
 #[with_ports(2, host = private_block(1).0, prefer = 65_100)]

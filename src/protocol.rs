@@ -35,6 +35,11 @@ impl Protocol {
         }
     }
 
+    /// What is for each of the two.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::TcpAndUdp }
+    }
+
     /// The one of this kind of socket.
     pub(crate) fn of(transport: Type) -> Self {
         if transport == Type::DGRAM { Self::Udp } else { Self::Tcp }

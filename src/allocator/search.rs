@@ -58,7 +58,7 @@ struct Search<'a, 'p> {
     /// How many first numbers may still be tried, and how many were.
     left: usize,
     tried: usize,
-    /// Numbers that are in use.
+    /// Numbers that are in use; none are kept where what is in use for one protocol may be free for another.
     busy: Marks,
 }
 
@@ -76,13 +76,14 @@ impl PortAllocator {
     ) -> Result<impl Iterator<Item = HeldPort> + use<'a>, Miss> {
         let several = pattern.wanted.len() > 1;
         let _alone = several.then(|| BLOCKS.lock());
+        let alike = pattern.wanted.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let mut search = Search {
             allocator: self,
             pattern,
             tries: Tries::new(self),
             left: self.config.attempts.unwrap_or(usize::MAX),
             tried: 0,
-            busy: Marks::new(several),
+            busy: Marks::new(several && alike),
         };
         let found = search.run();
         search.tries.end(found)
@@ -105,9 +106,9 @@ impl PortAllocator {
 
     pub(super) fn error_of(&self, miss: Miss) -> Error {
         match miss {
-            Miss::Exhausted { range, tried, count, in_use } => {
+            Miss::Exhausted { range, tried, count, protocol, in_use } => {
                 self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried });
-                let holders = Box::new(holder::holders_of(&in_use, &self.ips(), self.config.protocol));
+                let holders = Box::new(holder::holders_of(&in_use, &self.ips(), protocol));
                 let preferred = self.config.request.preferred();
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }
@@ -128,10 +129,12 @@ impl Search<'_, '_> {
             }
         }
         let (lowest, highest) = self.tries.looked_at;
+        let protocols = self.pattern.wanted.iter().map(|(_, protocol)| *protocol);
         Err(Miss::Exhausted {
             range: lowest..=highest,
             tried: self.tried,
-            count: self.pattern.wanted.len(),
+            count: protocols.len(),
+            protocol: protocols.reduce(Protocol::and).unwrap_or_default(),
             in_use: mem::take(&mut self.tries.in_use),
         })
     }

@@ -24,7 +24,7 @@ const LONGEST_PAUSE_MICROS: u64 = 500;
 /// Why a search found nothing. Cheap: holders are looked up only when the error is final.
 #[derive(Debug)]
 pub(super) enum Miss {
-    Exhausted { range: RangeInclusive<u16>, tried: usize, count: usize, in_use: InUse },
+    Exhausted { range: RangeInclusive<u16>, tried: usize, count: usize, protocol: Protocol, in_use: InUse },
     Refused { port: Option<u16>, action: &'static str, error: io::Error },
 }
 

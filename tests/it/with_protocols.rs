@@ -164,3 +164,30 @@ fn a_panic_in_it_is_the_tests_own(quic: HeldPort) {
 fn beside_cases([one, other]: [HeldUdpSocket; 2], #[case] number: u32) {
     assert!(number > 0 && one.port() != other.port());
 }
+
+/// What the attribute's code asks for, where a test can take a number away first.
+fn acquire_consecutive(
+    protocols: [Protocol; 2],
+    builder: heldport::PortAllocatorBuilder,
+) -> Result<(HeldPort, HeldPort), heldport::__private::Failure> {
+    let mut ports = heldport::__private::Ports::acquire(&protocols, true, Some(builder))?;
+    heldport::__private::FromPorts::<2>::from_ports(&mut ports)
+}
+
+#[test]
+fn a_number_in_use_for_tcp_may_be_the_one_of_udp() {
+    let (builder, range) = private_allocator(3);
+    let _other = listen(private_block(1).0.into(), range.start() + 1, PLAIN).unwrap();
+    let protocols = [Protocol::Udp, Protocol::Tcp];
+    let (quic, http) = acquire_consecutive(protocols, builder.prefer(*range.start())).unwrap();
+    assert_eq!((quic.port(), http.port()), (range.start() + 1, range.start() + 2));
+}
+
+#[test]
+#[cfg(not(heldport_portable))]
+fn who_is_in_the_way_of_the_protocols_that_were_asked_for_is_named() {
+    let (builder, range) = private_allocator(2);
+    let _other = bind_udp(private_block(1).0.into(), *range.start(), PLAIN).unwrap();
+    let failure = acquire_consecutive([Protocol::Udp, Protocol::Tcp], builder).unwrap_err();
+    assert!(failure.to_string().contains(&format!("{}: this process", range.start())), "{failure}");
+}

@@ -205,11 +205,11 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Result<Look> {
         let port = self.port.port();
+        let places = self.port.open_to_borrowers();
         let listeners = self.port.listeners()?;
-        let complete =
-            self.port.protocol().transports().all(|transport| {
-                listeners.iter().any(|listener| listener.protocol == Protocol::of(transport))
-            });
+        let complete = places.iter().all(|(transport, _)| {
+            listeners.iter().any(|listener| listener.protocol == Protocol::of(*transport))
+        });
         if let Some(borrower) = listeners.into_iter().next() {
             if borrower.identity == Identity::Stranger {
                 return Err(Error::Stolen { port, holder: Box::new(borrower) });

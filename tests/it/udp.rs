@@ -263,6 +263,14 @@ fn a_server_of_both_is_there_when_both_are_bound() {
 }
 
 #[test]
+fn a_listener_over_a_hold_of_both_is_found_although_udp_is_held() {
+    let port = acquire(Protocol::TcpAndUdp);
+    let _http = port.listen().unwrap();
+    let borrower = port.wait_borrowed(PATIENCE).unwrap();
+    assert!(borrower.listening && borrower.protocol == Protocol::Tcp, "{borrower:?}");
+}
+
+#[test]
 fn what_is_not_lent_is_borrowed_by_nobody() {
     for protocol in [Protocol::Udp, Protocol::TcpAndUdp] {
         let port = acquire(protocol);

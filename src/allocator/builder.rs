@@ -130,7 +130,9 @@ impl PortAllocatorBuilder {
     ///
     /// 0.0.0.0 or `::` holds that one family; for both use [`any_host`](Self::any_host).
     pub fn host(mut self, ip: impl Into<IpAddr>) -> Self {
-        self.config.host = Host::One(ip.into());
+        let ip: IpAddr = ip.into();
+        // The system shows `::ffff:127.0.0.1` as the address of IPv4 that it is.
+        self.config.host = Host::One(ip.to_canonical());
         self
     }
 

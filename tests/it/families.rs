@@ -207,3 +207,19 @@ fn a_borrower_on_one_address_of_a_wildcard_hold_is_seen() {
         }
     }
 }
+
+#[test]
+fn an_ipv4_address_written_as_ipv6_is_that_of_ipv4() {
+    let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let port = acquire(|builder| builder.host(mapped), protocol);
+        assert_eq!(ips(&port), [V4]);
+        port.lend().unwrap();
+        let number = port.port();
+        let _server: Box<dyn std::any::Any> = match protocol {
+            Protocol::Udp => Box::new(bind_udp(V4, number, PLAIN).unwrap()),
+            _ => Box::new(listen(V4, number, REUSE).unwrap()),
+        };
+        assert!(port.wait_borrowed(PATIENCE).is_ok());
+    }
+}

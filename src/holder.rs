@@ -260,17 +260,21 @@ pub(crate) fn refusal(port: impl Into<Option<u16>>, action: &'static str, error:
 
 /// Whether anyone but the owner of these sockets has a socket on their number, at an address that meets theirs.
 ///
-/// `None` if it cannot be told: this system does not even show the sockets that were asked about.
-pub(crate) fn is_shared(own: &[&Socket]) -> Option<bool> {
-    let inodes: Vec<u64> = own.iter().map(|socket| imp::inode_of(socket)).collect::<io::Result<_>>().ok()?;
-    let first = own.first()?;
-    let (port, transport) = (first.local_addr().ok()?.as_socket()?.port(), first.r#type().ok()?);
-    let sockets = imp::sockets(Query::AllOn(port), transport).ok()?;
+/// # Errors
+/// If it cannot be told: older systems do not even show the sockets that were asked about.
+pub(crate) fn is_shared(own: &[&Socket]) -> io::Result<bool> {
+    let inodes: Vec<u64> = own.iter().map(|socket| imp::inode_of(socket)).collect::<io::Result<_>>()?;
+    let first = own.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let port = first.local_addr()?.as_socket().map_or(0, |addr| addr.port());
+    let sockets = imp::sockets(Query::AllOn(port), first.r#type()?)?;
     let (ours, others): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|socket| inodes.contains(&socket.inode));
+    if ours.len() != own.len() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let meets = |other: &PortSocket| {
         ours.iter()
             .any(|own| in_the_way(own.local.ip(), other) || takes_both(own) && in_the_way(ANY_IPV4, other))
     };
-    (ours.len() == own.len()).then(|| others.iter().any(|other| is_held(other) && meets(other)))
+    Ok(others.iter().any(|other| is_held(other) && meets(other)))
 }

@@ -201,7 +201,7 @@ impl<'a> Tries<'a> {
     /// Holds a number on which nothing but closed connections is left: with SO_REUSEADDR they are no obstacle.
     ///
     /// Somebody else may do the same at the same instant, since both sides have the option then. So it is switched
-    /// off first, and then nobody else may be there; if somebody is, or that cannot be told, `None`.
+    /// off, and then nobody else may be there; if somebody is, or that cannot be told, `None`.
     fn over_closed_connections(&mut self, port: u16, protocol: Protocol) -> Result<Option<Vec<Leg>>, Miss> {
         let any_closed = || imp::may_have_closed_connections();
         if !protocol.has(Type::STREAM) || !*self.any_closed.get_or_insert_with(any_closed) {
@@ -221,13 +221,13 @@ impl<'a> Tries<'a> {
             };
             let sockets: Vec<&Socket> =
                 legs.iter().filter(|leg| leg.is_tcp()).filter_map(Leg::socket).collect();
-            for socket in &sockets {
-                imp::set_reuse(socket, false).map_err(|error| refused("reset SO_REUSEADDR on", error))?;
-            }
-            match holder::is_shared(&sockets) {
-                Some(false) => return Ok(Some(legs)),
-                Some(true) => drop(legs),
-                None => return Ok(None),
+            match close_alone(&sockets) {
+                Ok(true) => return Ok(Some(legs)),
+                Ok(false) => drop(legs),
+                Err(error) if imp::is_out_of_files(&error) => {
+                    return Err(refused("find out who is on", error));
+                }
+                Err(_) => return Ok(None),
             }
             thread::sleep(Duration::from_micros(fastrand::u64(1..=LONGEST_PAUSE_MICROS)));
         }
@@ -258,4 +258,14 @@ impl<'a> Tries<'a> {
             self.allocator.recorder.emit(event);
         }
     }
+}
+
+/// Closes sockets with SO_REUSEADDR to others. Returns whether nobody else is on their number then.
+fn close_alone(sockets: &[&Socket]) -> io::Result<bool> {
+    // Not even for an instant if somebody is: another's hold may be lent, and its borrower would be refused.
+    if holder::is_shared(sockets)? {
+        return Ok(false);
+    }
+    sockets.iter().try_for_each(|socket| imp::set_reuse(socket, false))?;
+    holder::is_shared(sockets).map(|shared| !shared)
 }

@@ -213,3 +213,25 @@ fn a_bound_stranger_keeps_an_exact_number_although_it_allows_others() {
     drop(stranger);
     assert!(allocator.acquire_exact(number).is_ok());
 }
+
+/// What another process has lent to a server that is about to start.
+#[test]
+#[cfg(not(heldport_portable))]
+fn asking_for_a_number_that_another_has_lent_does_not_refuse_its_borrower() {
+    let (_, range) = private_block(2);
+    let (host, number) = (private_block(1).0, *range.start());
+    leave_time_wait((host, *range.end()).into()); // or nobody looks for what closed connections left
+    let hold = bind(host.into(), number, PLAIN).unwrap();
+    hold.set_reuse_address(true).unwrap();
+    let allocator = PortAllocator::builder().host(host).prefer(number).build().unwrap();
+    thread::scope(|scope| {
+        let asks =
+            scope.spawn(|| (0..200).for_each(|_| assert_ne!(allocator.acquire().unwrap().port(), number)));
+        let mut starts = 0;
+        while !asks.is_finished() {
+            bind(host.into(), number, REUSE).unwrap_or_else(|e| panic!("{e}, after {starts} starts"));
+            starts += 1;
+        }
+        asks.join().unwrap();
+    });
+}

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use heldport::{Error, HeldPort, Identity, PortAllocator, stats};
 use libtest_mimic::Trial;
 
-use crate::support::{PATIENCE, REUSE, V4, listen, wait_until};
+use crate::support::{PATIENCE, REUSE, V4, leave_time_wait, listen, private_block, wait_until};
 use crate::worker::{ROLE, role, role_in_shell};
 use crate::{Outcome, test, test_that_needs};
 
@@ -84,6 +84,18 @@ pub(crate) fn few_files() -> Outcome {
     drop(again);
     ensure!(!kept.is_lent(), "a failed listen leaves it as it was");
     drop(kept.listen()?);
+    too_few_files_to_look_past_closed_connections()
+}
+
+/// Two files are enough to bind a number that TIME_WAIT is on, and too few to see that nothing else is.
+fn too_few_files_to_look_past_closed_connections() -> Outcome {
+    let (host, range) = private_block(1);
+    leave_time_wait((host, *range.start()).into());
+    let allocator = PortAllocator::builder().host(host).build()?;
+    let mut rest: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    rest.truncate(rest.len() - 2);
+    let error = allocator.acquire_exact(*range.start()).expect_err("too few files");
+    ensure!(matches!(error, Error::TooManyOpenFiles { .. }), "{error:?}");
     Ok(())
 }
 

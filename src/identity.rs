@@ -113,9 +113,9 @@ impl fmt::Display for Holder {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Holders {
-    /// The first ones, by number.
+    /// Those of the lowest numbers.
     pub named: Vec<Holder>,
-    /// How many more there are.
+    /// How many more numbers were found in use.
     pub more: usize,
     /// Why they could not be looked up, if they could not.
     pub unreadable: Option<String>,

@@ -62,7 +62,7 @@ const NONE_LEFT: &str = "every number of it is excluded: exclude fewer, or allow
 /// # In code
 ///
 /// A number, a range, a text, an array, slice or `Vec` of numbers or of inclusive ranges, in their order; a set of
-/// numbers, upwards:
+/// numbers, upwards. Also a reference to a text, to numbers or to another request:
 ///
 /// ```
 /// use heldport::{PortRequest, WellKnown};
@@ -86,7 +86,7 @@ const NONE_LEFT: &str = "every number of it is excluded: exclude fewer, or allow
 ///
 /// The search may start anywhere in a range and goes round its end: where, tells the [`Lane`](crate::Lane). A
 /// number that stands alone is tried before what is written behind it, so `7777,any` has 7777 unless it is in use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PortRequest {
     /// In order. None are: any number; with a preferred one, those from it up.
     parts: Vec<Part>,
@@ -96,7 +96,7 @@ pub struct PortRequest {
     allow_well_known: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Part {
     /// Numbers of the OS's choice.
     Any,

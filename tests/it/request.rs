@@ -104,6 +104,7 @@ fn mistakes_name_what_was_written_and_how_to_mend_it() {
 }
 
 #[test]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "references are under test")]
 fn what_people_have_is_taken() {
     let port = Port::new(9000).unwrap();
     let texts = [
@@ -115,6 +116,10 @@ fn what_people_have_is_taken() {
         (made("any".to_owned()), "any"),
         (made([9000, 8000]), "9000,8000"),
         (made(&[9000, 8000][..]), "9000,8000"),
+        (made(&[9000, 8000]), "9000,8000"),
+        (made(&vec![9000, 8000]), "9000,8000"),
+        (made(&"8000-8100".to_owned()), "8000-8100"),
+        (made(&parsed("8000-8100,!8042")), "8000-8100,!8042"),
         (made(vec![9000, 8000]), "9000,8000"),
         (made(HashSet::from([9000, 9001, 8000, 7000])), "7000,8000,9000,9001"),
         (made(BTreeSet::from([9000, 8000])), "8000,9000"),

@@ -45,6 +45,8 @@ try_from! {
     // Not infallible: all its numbers may be well-known.
     [] PortRange: |bounds| Self::of([range(bounds)]);
     [] &[u16]: |numbers| Self::of(numbers.iter().copied().map(one));
+    [const N: usize] &[u16; N]: |numbers| numbers[..].try_into();
+    [] &Vec<u16>: |numbers| numbers[..].try_into();
     [const N: usize] [u16; N]: |numbers| Self::of(numbers.map(one));
     [] Vec<u16>: |numbers| Self::of(numbers.into_iter().map(one));
     [] BTreeSet<u16>: |numbers| Self::of(numbers.into_iter().map(one));
@@ -54,11 +56,19 @@ try_from! {
     [] Vec<RangeInclusive<u16>>: |ranges| Self::of(ranges.into_iter().map(range));
     [] &str: |text| text.parse();
     [] String: |text| text.parse();
+    [] &String: |text| text.parse();
 }
 
 impl From<Port> for PortRequest {
     fn from(port: Port) -> Self {
         Self { parts: vec![Part::One(port)], ..Self::default() }
+    }
+}
+
+/// So that settings can be lent to a builder as they are.
+impl From<&Self> for PortRequest {
+    fn from(request: &Self) -> Self {
+        request.clone()
     }
 }
 

@@ -57,7 +57,8 @@ const NONE_LEFT: &str = "every number of it is excluded: exclude fewer, or allow
 /// # Ok::<(), heldport::Error>(())
 /// ```
 ///
-/// With the feature `serde` a request is serialized as its text, and read from a text, a number, or a list of them.
+/// With the feature `serde` a request is serialized as its text, and read from a text, a number, or a list of them. In
+/// YAML, what begins with `!` has to be in quotes: `'!8080'`. clap takes a request as the type of an argument.
 ///
 /// # In code
 ///

@@ -233,7 +233,16 @@ fn requests_are_read_from_texts_numbers_and_lists() {
         assert_eq!(request, parsed(text));
         assert_eq!(serde_json::to_value(&request).unwrap(), text);
     }
-    for (json, why) in [("70000", "\"70000\""), ("-1", "\"-1\""), ("[]", "it is empty"), ("\"x\"", "\"x\"")] {
+    let neither = "a number, a text (`8000-8100,any`), or a list";
+    for (json, why) in [
+        ("70000", "\"70000\""),
+        ("-1", "\"-1\""),
+        ("[]", "it is empty"),
+        ("\"x\"", "\"x\""),
+        ("8000.5", neither),
+        ("[[8000]]", neither),
+        ("{\"range\": 8000}", neither),
+    ] {
         let error = serde_json::from_str::<PortRequest>(json).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }

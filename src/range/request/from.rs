@@ -81,7 +81,7 @@ mod with_serde {
 
     /// What a request is read from.
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "a port request is a number, a text (`8000-8100,any`), or a list of these")]
     enum Written {
         One(Item),
         List(Vec<Item>),

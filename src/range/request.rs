@@ -211,10 +211,14 @@ impl PortRequest {
                 return invalid("`any` has no order: write `7777,any`, which tries 7777 and then any other");
             }
             if !self.parts().iter().any(|part| part.contains(port.get())) {
-                return invalid("it is not in the range: choose one that is, or leave one of the two away");
+                return invalid(
+                    "the preferred number is not in the range: choose one that is, or leave one of the two away",
+                );
             }
             if self.excludes(port.get()) {
-                return invalid("it is excluded: choose another, or leave one of the two away");
+                return invalid(
+                    "the preferred number is excluded: choose another, or leave one of the two away",
+                );
             }
         }
         let some = |part: &Part| match part {

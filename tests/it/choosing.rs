@@ -75,9 +75,15 @@ fn preference_never_goes_past_65535() {
 #[test]
 fn a_preference_that_has_no_meaning_is_refused() {
     let error = PortAllocator::builder().range(20_000..=20_010).prefer(7777).build().unwrap_err();
-    assert!(error.to_string().contains("`prefer` cannot be used: it is not in the range"), "{error}");
+    assert!(
+        error.to_string().contains("`prefer` cannot be used: the preferred number is not in the range"),
+        "{error}"
+    );
     let error = PortAllocator::builder().exclude([7777]).prefer(7777).build().unwrap_err();
-    assert!(error.to_string().contains("`prefer` cannot be used: it is excluded"), "{error}");
+    assert!(
+        error.to_string().contains("`prefer` cannot be used: the preferred number is excluded"),
+        "{error}"
+    );
     let error = PortAllocator::builder().prefer(0).build().unwrap_err();
     assert!(matches!(error, Error::InvalidPort { .. }), "{error:?}");
 }

@@ -132,7 +132,9 @@ fn as_written(text: &str) -> impl FnOnce(Error) -> Error {
     let text = text.to_owned();
     move |error| match error {
         Error::InvalidRange { reason, .. } => Error::invalid_range(&text, reason),
-        Error::InvalidRequest { reason, .. } => Error::invalid_request(&text, reason),
+        Error::InvalidRequest { reason, .. } | Error::InvalidSetting { reason, .. } => {
+            Error::invalid_request(&text, reason)
+        }
         other => other,
     }
 }

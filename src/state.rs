@@ -228,7 +228,8 @@ fn ensure_own(directory: &Path) -> Result<()> {
         // The bits of the group also bound what access control lists give to others.
         Some(rights) if rights.mode & 0o077 != 0 => refuse(
             &format!("others than its user may use it (mode {:03o})", rights.mode),
-            &format!("chmod 700 '{}'", directory.display()),
+            // Not without the condition: it may be /tmp, or everyone's in another way.
+            &format!("if nobody else needs it, chmod 700 '{}'", directory.display()),
         ),
         _ => Ok(()),
     }

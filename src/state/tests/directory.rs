@@ -104,7 +104,10 @@ fn wider_rights_are_refused_and_left_alone() {
                 text.contains(&format!("\"{shown}\": others than its user may use it (mode {mode:o})\n")),
                 "{text}"
             );
-            assert!(text.contains(&format!("next: chmod 700 '{shown}', or")), "{text}");
+            assert!(
+                text.contains(&format!("next: if nobody else needs it, chmod 700 '{shown}', or")),
+                "{text}"
+            );
             assert_eq!(mode_of(directory), mode);
         }
         set_mode(directory, 0o700);

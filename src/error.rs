@@ -29,7 +29,7 @@ pub enum Error {
             (_, 1..) => format!("no {count} free ports together in {range:?}: {tried} places tried"),
             (_, 0) => format!("no {count} ports together in {range:?}: no place has room for them"),
         },
-        elsewhere(*preferred, range)
+        elsewhere(*preferred, range, *count)
     )]
     RangeExhausted {
         /// Lowest and highest number of those that were tried.
@@ -271,15 +271,19 @@ fn in_use(holder: Option<&Holder>, retry_after: Option<Duration>) -> String {
 }
 
 /// What to do about a range without a free port.
-fn elsewhere(preferred: Option<u16>, range: &RangeInclusive<u16>) -> String {
+fn elsewhere(preferred: Option<u16>, range: &RangeInclusive<u16>, count: usize) -> String {
+    // Several together cannot be waited for, and what is excluded may be all that is in their way.
+    let otherwise = if count == 1 {
+        "or wait for one with `acquire_within`"
+    } else {
+        "or exclude fewer (`exclude_well_known(false)`)"
+    };
     let Some(preferred) = preferred else {
-        return "widen the range, release ports earlier, or wait for one with `acquire_within`".to_owned();
+        return format!("widen the range, release ports earlier, {otherwise}");
     };
     // Behind those that were tried; where the numbers end there, well before them.
     let other = range.end().checked_add(1).unwrap_or_else(|| preferred.saturating_sub(1000).max(1024));
-    format!(
-        "start elsewhere, such as at {other}, try more numbers (`attempts`), or wait for one with `acquire_within`"
-    )
+    format!("start elsewhere, such as at {other}, try more numbers (`attempts`), {otherwise}")
 }
 
 fn output_of(output: &str) -> String {

@@ -47,8 +47,10 @@ impl PortAllocator {
     /// the first, as Redis Cluster does.
     ///
     /// The number itself is picked as by [`acquire`](Self::acquire). If no numbers were asked for, the others are
-    /// picked likewise. If some were, the others are wherever the distances lead, but neither excluded nor
-    /// well-known, and never past 65535.
+    /// picked likewise, so the distances have to fit into the default range (10000 to 29999 on most Linux systems). If
+    /// some were, the others are wherever the distances lead, but neither excluded nor well-known, and never past
+    /// 65535. Redis Cluster's own pair, 6379 and 16379, is well-known: it wants
+    /// [`exclude_well_known(false)`](crate::PortAllocatorBuilder::exclude_well_known).
     ///
     /// ```
     /// let [redis, bus] = heldport::PortAllocator::global().acquire_offsets([0, 10_000])?;

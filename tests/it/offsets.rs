@@ -136,6 +136,8 @@ fn well_known_numbers_are_none_of_them_unless_that_was_said() {
         (first.port(), second.port())
     };
     assert_eq!(first(builder.clone().prefer(17_017)), (17_020, 27_020));
+    let error = builder.clone().request(17_017).build().unwrap().acquire_offsets([0, 10_000]).unwrap_err();
+    assert!(error.to_string().ends_with("or exclude fewer (`exclude_well_known(false)`)"), "{error}");
     assert_eq!(first(builder.exclude_well_known(false).prefer(17_017)), (17_017, 27_017));
 }
 

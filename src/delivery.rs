@@ -58,9 +58,8 @@ use crate::protocol::Protocol;
 ///
 /// The parameter's type says it: [`HeldPort`], [`HeldListener`], a `TcpListener` of std or tokio that listens
 /// already, [`HeldUdpSocket`], or a `UdpSocket` of std or tokio; for several ports an array or a tuple of these, or a
-/// `Vec`. An alias of such a type and a pattern
-/// (`[api, admin]: [HeldPort; 2]`) will do. Beside a bare socket the port's other legs stay held until the test
-/// ends. A listener's backlog accepts connections before the test does.
+/// `Vec`. An alias of such a type and a pattern (`[api, admin]: [HeldPort; 2]`) will do. Beside a bare socket the
+/// port's other legs stay held until the test ends. A listener's backlog accepts connections before the test does.
 ///
 /// # Failure
 ///

@@ -52,7 +52,9 @@ impl PortAllocatorBuilder {
         self.requesting(|request| range.map(|range| request.set_range(range)))
     }
 
-    /// Tries this number first, then those behind it: every acquisition starts there. It may be a well-known one.
+    /// Tries this number first, then those behind it: every acquisition starts there. It may be a well-known one; those
+    /// behind it are left out if they are, so behind 8080 comes 8082. [`exclude_well_known`](Self::exclude_well_known)
+    /// has them tried too.
     ///
     /// With a [`range`](Self::range), which it must lie in, its other numbers follow, from the end to the start.
     /// Without one, those up to 65535 do, and never any past it. Default: none.

@@ -99,15 +99,15 @@
 //! # Ok::<(), heldport::Error>(())
 //! ```
 //!
-//! For programs that derive a port from another one. The second may lie among the system's own ports: that is why it
-//! has to be held from the start.
+//! For programs that derive a port from another one. Behind a number of your own choice (`prefer`, `request`) the
+//! second may lie among the system's own ports: that is why it has to be held from the start.
 //!
 //! # Exclusions
 //!
 //! ```
 //! use heldport::{PortAllocator, WellKnown};
 //!
-//! // Numbers that people expect a database or a broker on are left out anyway, and those that browsers refuse.
+//! // Every `WellKnown` set is left out anyway: databases, brokers, web servers (8000, 8080), what browsers refuse.
 //! let allocator = PortAllocator::builder().range(8000..=8999).exclude([8765]).exclude(8900..8910).build()?;
 //! let all_but_databases =
 //!     PortAllocator::builder().range(2000..).exclude_well_known(false).exclude(WellKnown::Databases).build()?;

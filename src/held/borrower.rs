@@ -26,7 +26,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl HeldPort {
     /// Who listens on the number now: the server that it was lent to, a listener of this process, or a stranger. Of
-    /// UDP, who has it in the place of a socket that was let go. Look at [`identity`](crate::Holder::identity) before you trust it.
+    /// UDP, who has it in the place of a socket that was let go. Look at [`identity`](crate::Holder::identity) before
+    /// you trust it.
     ///
     /// Where the system does not tell (off Linux), a connection is made to find out, or an empty datagram sent, and all
     /// that is known of the borrower is its address.

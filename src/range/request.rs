@@ -137,7 +137,8 @@ impl PortRequest {
     /// Starts every search at this number, which may be a well-known one. Default: none.
     ///
     /// It has to be in one of the request's parts. Their other numbers follow: up to the part's end, then the
-    /// parts behind it, then those before. Of [`any`](Self::any) those up to 65535 follow.
+    /// parts behind it, then those before. Of [`any`](Self::any) those up to 65535 follow. Well-known ones among them
+    /// are left out, as of every range.
     ///
     /// # Errors
     /// [`Error::InvalidPort`] for 0; [`Error::InvalidSetting`] if it is excluded, in none of the parts, or beside

@@ -25,19 +25,19 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WellKnown {
-    /// 1 to 1023, which only privileged users may bind on most systems. `privileged`
+    /// 1 to 1023, which only privileged users may bind on most systems. In text: `privileged`.
     Privileged,
-    /// Databases, search engines and caches: PostgreSQL, MySQL, Redis, Elasticsearch … `databases`
+    /// Databases, search engines and caches: PostgreSQL, MySQL, Redis, Elasticsearch … In text: `databases`.
     Databases,
-    /// Message brokers: Kafka, RabbitMQ, NATS, MQTT … `brokers`
+    /// Message brokers: Kafka, RabbitMQ, NATS, MQTT … In text: `brokers`.
     Brokers,
-    /// What browsers refuse to connect to: the "bad ports" of the WHATWG's Fetch standard, from 1024 up.
-    /// `browsers`
+    /// What browsers refuse to connect to: the "bad ports" of the WHATWG's Fetch standard, from 1024 up. In text:
+    /// `browsers`.
     Browsers,
-    /// HTTP, as everyone's example has it: 3000, 8000, 8080 … `web`
+    /// HTTP, as everyone's example has it: 3000, 8000, 8080 … In text: `web`.
     Web,
     /// What machines and clusters run on: Docker, Kubernetes, Consul, Prometheus …; also Webmin and Minecraft.
-    /// `infrastructure`
+    /// In text: `infrastructure`.
     Infrastructure,
 }
 

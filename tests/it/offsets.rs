@@ -227,3 +227,19 @@ fn closed_connections_keep_neither_the_preferred_number_away_nor_those_behind_it
         assert!(is_in_use(bind(ip(), port.port(), REUSE)), "{port:?}");
     }
 }
+
+#[test]
+#[cfg(not(heldport_portable))]
+fn who_is_between_the_numbers_that_were_asked_for_is_not_blamed() {
+    let (builder, range) = private_allocator(9);
+    let [first, between, second] = [0, 3, 5].map(|offset| range.start() + offset);
+    let _servers = [first, between, second].map(|port| listen(ip(), port, REUSE).unwrap());
+    let allocator = builder.clone().request([first, second]).build().unwrap();
+    let alone = allocator.acquire().unwrap_err();
+    let together = builder.request(first).build().unwrap().acquire_offsets([0, 5]).unwrap_err();
+    for (error, blamed) in [(alone, &[first, second][..]), (together, &[second])] {
+        let text = error.to_string();
+        let names = |port: u16| text.contains(&format!("\n  {port}: "));
+        assert!(blamed.iter().all(|port| names(*port)) && !names(between), "{text}");
+    }
+}

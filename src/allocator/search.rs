@@ -74,13 +74,22 @@ impl PortAllocator {
         &'a self,
         pattern: Pattern<'_>,
     ) -> Result<impl Iterator<Item = HeldPort> + use<'a>, Miss> {
+        let _alone = (pattern.wanted.len() > 1).then(|| BLOCKS.lock());
+        self.take_on(Tries::new(self), pattern)
+    }
+
+    /// The same, after these tries.
+    pub(super) fn take_on<'a>(
+        &'a self,
+        tries: Tries<'a>,
+        pattern: Pattern<'_>,
+    ) -> Result<impl Iterator<Item = HeldPort> + use<'a>, Miss> {
         let several = pattern.wanted.len() > 1;
-        let _alone = several.then(|| BLOCKS.lock());
         let alike = pattern.wanted.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let mut search = Search {
             allocator: self,
             pattern,
-            tries: Tries::new(self),
+            tries,
             left: self.config.attempts.unwrap_or(usize::MAX),
             tried: 0,
             busy: Marks::new(several && alike),

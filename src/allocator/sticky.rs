@@ -1,4 +1,5 @@
 use super::PortAllocator;
+use super::search::Pattern;
 use super::tries::{Miss, Run, Tries};
 use crate::error::Result;
 use crate::held::HeldPort;
@@ -30,23 +31,26 @@ impl PortAllocator {
 
     fn take_sticky(&self, name: &str) -> Result<HeldPort> {
         let state = StateDirectory::open(self.config.state_dir.as_deref())?;
-        let remembered = state.recall(name)?;
-        let last_time = remembered.map_or(Ok(None), |port| self.take_if_picked(port));
-        if let Some(held) = last_time.map_err(|miss| self.error_of(miss))? {
-            return Ok(held);
+        let (held, is_new) = self.take_again(state.recall(name)?).map_err(|miss| self.error_of(miss))?;
+        if is_new {
+            state.remember(name, held.port())?;
         }
-        let held = self.take(self.config.protocol).map_err(|miss| self.error_of(miss))?;
-        state.remember(name, held.port())?;
         Ok(held)
     }
 
-    /// The number, if it is one that could be picked, and is free.
-    fn take_if_picked(&self, port: u16) -> Result<Option<HeldPort>, Miss> {
-        if !self.pool()?.contains(port, &self.config) {
-            return Ok(None);
-        }
+    /// The number of last time, if it is one that could be picked, and is free; else a new one, which is told.
+    fn take_again(&self, last_time: Option<u16>) -> Result<(HeldPort, bool), Miss> {
+        let protocol = self.config.protocol;
+        let pool = self.pool()?;
         let mut tries = Tries::new(self);
-        let found = tries.number(port, self.config.protocol, true);
-        Ok(tries.end(found.map(Run::from_iter))?.next())
+        if let Some(port) = last_time.filter(|port| pool.contains(*port, &self.config)) {
+            let found = tries.number(port, protocol, true).transpose();
+            if let Some(found) = found {
+                let found = found.map(|bound| Run::from_iter([bound]));
+                return Ok((tries.end(found)?.next().expect("the one that was found"), false));
+            }
+        }
+        let one = Pattern { wanted: &[(0, protocol)], within: true };
+        Ok((self.take_on(tries, one)?.next().expect("as many as were asked for"), true))
     }
 }

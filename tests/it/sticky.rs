@@ -5,6 +5,7 @@ use crate::support::*;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use heldport::{Error, PortAllocator, PortAllocatorBuilder, PortEvent};
 use tempfile::TempDir;
@@ -176,5 +177,21 @@ fn the_remembered_number_is_tried_first_and_told() {
         matches!(events[..], [PortEvent::Trying { port: tried, .. }, PortEvent::Bound { port, attempts: 1, .. }]
             if (tried, port) == (number, number)),
         "{events:?}"
+    );
+}
+
+#[test]
+fn the_number_of_last_time_is_among_those_that_were_tried() {
+    let project = Project::new(3);
+    let _first = project.run().acquire_sticky(NAME).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&events);
+    let builder = project.builder.clone().on_event(move |event| told.lock().unwrap().push(event.clone()));
+    let second = builder.build().unwrap().acquire_sticky(NAME).unwrap();
+    let bound = events.lock().unwrap().pop().unwrap();
+    let number = second.port();
+    assert!(
+        matches!(bound, PortEvent::Bound { port, attempts: 2.., .. } if port == number),
+        "{bound}, and console_progress begins with the number that is in use"
     );
 }

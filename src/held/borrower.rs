@@ -208,39 +208,46 @@ impl<'a> Watch<'a> {
         let port = self.port.port();
         let places = self.port.open_to_borrowers();
         let listeners = self.port.listeners()?;
-        let complete = places.iter().all(|(transport, _)| {
-            listeners.iter().any(|listener| listener.protocol == Protocol::of(*transport))
-        });
+        let is_there = |protocol| listeners.iter().any(|listener| listener.protocol == protocol);
+        let missing: Vec<_> = places
+            .iter()
+            .map(|(transport, _)| Protocol::of(*transport))
+            .filter(|one| !is_there(*one))
+            .collect();
         if let Some(borrower) = listeners.into_iter().next() {
             if borrower.identity == Identity::Stranger {
                 return Err(Error::Stolen { port, holder: Box::new(borrower) });
             }
-            if complete {
+            if missing.is_empty() {
                 self.port.emit_borrowed(&borrower);
                 return Ok(Look::Found(Box::new(borrower)));
             }
         }
         let waited = self.started.elapsed();
+        let not_ready =
+            |next| Err(Error::NotReady { node: missing_on(port, &missing), waited, output: next });
         if !self.port.is_lent() {
-            return Err(not_ready(
-                port,
-                waited,
-                "next: call `lend` before the server starts: now it is refused",
-            ));
+            return not_ready("next: call `lend` before the server starts: now it is refused".into());
         }
         let Some(left) = self.timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
-            return Err(not_ready(
-                port,
-                waited,
-                &format!(
-                    "next: read the server's output: {PERHAPS} (then release the port just before it starts)"
-                ),
-            ));
+            // A UDP number was let go, whatever options it is bound with.
+            let perhaps = if missing == [Protocol::Udp] {
+                "it may have failed to start, or bind elsewhere".to_owned()
+            } else {
+                format!("{PERHAPS} (then release the port just before it starts)")
+            };
+            return not_ready(format!("next: read the server's output: {perhaps}").into());
         };
         Ok(Look::Pause(self.pauses.next().min(left)))
     }
 }
 
-fn not_ready(port: u16, waited: Duration, next: &str) -> Error {
-    Error::NotReady { node: format!("a listener on port {port}").into(), waited, output: next.into() }
+/// What was waited for.
+fn missing_on(port: u16, missing: &[Protocol]) -> Box<str> {
+    let what = match missing {
+        [Protocol::Tcp] => "a listener",
+        [Protocol::Udp] => "a UDP server",
+        _ => "a server for TCP and UDP",
+    };
+    format!("{what} on port {port}").into()
 }

@@ -332,3 +332,20 @@ async fn it_is_waited_for_in_async_code() {
     port.reclaim().unwrap();
     assert!(!port.is_lent());
 }
+
+#[test]
+#[cfg(not(heldport_portable))]
+fn a_wait_in_vain_says_which_protocol_is_missing() {
+    let lent = |protocol| {
+        let port = acquire(protocol);
+        port.lend().unwrap();
+        port
+    };
+    let in_vain = |port: &HeldPort| port.wait_borrowed(std::time::Duration::ZERO).unwrap_err().to_string();
+    let [udp, both] = [Protocol::Udp, Protocol::TcpAndUdp].map(lent);
+    let text = in_vain(&udp);
+    assert!(text.starts_with("a UDP server on port ") && !text.contains("SO_REUSEADDR"), "{text}");
+    assert!(in_vain(&both).starts_with("a server for TCP and UDP on port "));
+    let _udp = bind_udp(both.addr().ip(), both.port(), PLAIN).unwrap();
+    assert!(in_vain(&both).starts_with(&format!("a listener on port {} was not ready", both.port())));
+}

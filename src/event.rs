@@ -21,8 +21,9 @@ static DEBUG: LazyLock<bool> = LazyLock::new(|| {
 /// A step in a port's life, as [`PortAllocatorBuilder::on_event`](crate::PortAllocatorBuilder::on_event) tells it.
 ///
 /// An acquisition is [`Trying`](Self::Trying) a number and another, each [`Busy`](Self::Busy), until one is
-/// [`Bound`](Self::Bound) or the range [`Exhausted`](Self::Exhausted), all on the thread that acquires. Those of a
-/// block, or at offsets, are `Bound` together, in the end; others of several one after the other.
+/// [`Bound`](Self::Bound) or the range [`Exhausted`](Self::Exhausted), all on the thread that acquires. The ports of a
+/// block, and those at distances, are tried from the furthest to the first, and `Bound` together, in the end; others of
+/// several one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PortEvent {
@@ -32,7 +33,7 @@ pub enum PortEvent {
         /// The number.
         port: u16,
     },
-    /// It is in use, by this process or another; the search goes on.
+    /// It is in use, by this process or another; a search goes on.
     #[non_exhaustive]
     Busy {
         /// The number.
@@ -48,7 +49,7 @@ pub enum PortEvent {
         /// How long the search took; of several at once, its share.
         took: Duration,
     },
-    /// No number is left to try.
+    /// No number is left to try, or none with enough free ones behind it.
     #[non_exhaustive]
     Exhausted {
         /// Lowest and highest number of those that were tried.

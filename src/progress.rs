@@ -32,8 +32,9 @@ use crate::event::PortEvent;
 /// Trying 7777… in use, trying next… (99 more in use) ✗ no port free in 7777..=7876
 /// ```
 ///
-/// A wait is told when it begins, and not again until a thread has its port or gives up. What ends with another
-/// error, such as a refused permission, has no line of its own: the error tells.
+/// A line begins with the first number that was in use; a block is tried from its far end. A wait is told when it
+/// begins, and not again until a thread has its port or gives up. What ends with another error, such as a refused
+/// permission, has no line of its own: the error tells.
 ///
 /// On a terminal the line grows while numbers are tried, in colour unless `NO_COLOR` is set and not empty. With
 /// `TERM=dumb`, and where stderr is no terminal, a line is written when it is complete, in one piece and without

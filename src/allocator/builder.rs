@@ -205,7 +205,8 @@ impl PortAllocatorBuilder {
         self
     }
 
-    /// Tells this closure what happens to the allocator's ports, until the last of them is released. Default: nobody.
+    /// Tells this closure what happens to the allocator's ports, until the last of them is released. It takes the place
+    /// of an earlier one. Default: nobody.
     ///
     /// It is called on the thread that does it, so it should be quick. It may use ports, but not wait for another thread
     /// that does: searches for several ports together take turns. It must not panic: ports are also released while a

@@ -209,29 +209,26 @@ impl<'a> Watch<'a> {
         let places = self.port.open_to_borrowers();
         let listeners = self.port.listeners()?;
         let is_there = |protocol| listeners.iter().any(|listener| listener.protocol == protocol);
-        let missing: Vec<_> = places
-            .iter()
-            .map(|(transport, _)| Protocol::of(*transport))
-            .filter(|one| !is_there(*one))
-            .collect();
+        let wanted = places.iter().map(|(transport, _)| Protocol::of(*transport));
+        let missing = wanted.filter(|one| !is_there(*one)).reduce(Protocol::and);
         if let Some(borrower) = listeners.into_iter().next() {
             if borrower.identity == Identity::Stranger {
                 return Err(Error::Stolen { port, holder: Box::new(borrower) });
             }
-            if missing.is_empty() {
+            if missing.is_none() {
                 self.port.emit_borrowed(&borrower);
                 return Ok(Look::Found(Box::new(borrower)));
             }
         }
         let waited = self.started.elapsed();
-        let not_ready =
-            |next| Err(Error::NotReady { node: missing_on(port, &missing), waited, output: next });
+        let missing = missing.unwrap_or_else(|| self.port.protocol());
+        let not_ready = |next| Err(Error::NotReady { node: server_on(port, missing), waited, output: next });
         if !self.port.is_lent() {
             return not_ready("next: call `lend` before the server starts: now it is refused".into());
         }
         let Some(left) = self.timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
             // A UDP number was let go, whatever options it is bound with.
-            let perhaps = if missing == [Protocol::Udp] {
+            let perhaps = if missing == Protocol::Udp {
                 "it may have failed to start, or bind elsewhere".to_owned()
             } else {
                 format!("{PERHAPS} (then release the port just before it starts)")
@@ -243,11 +240,11 @@ impl<'a> Watch<'a> {
 }
 
 /// What was waited for.
-fn missing_on(port: u16, missing: &[Protocol]) -> Box<str> {
-    let what = match missing {
-        [Protocol::Tcp] => "a listener",
-        [Protocol::Udp] => "a UDP server",
-        _ => "a server for TCP and UDP",
+fn server_on(port: u16, protocol: Protocol) -> Box<str> {
+    let what = match protocol {
+        Protocol::Tcp => "a listener",
+        Protocol::Udp => "a UDP server",
+        Protocol::TcpAndUdp => "a server for TCP and UDP",
     };
     format!("{what} on port {port}").into()
 }

@@ -54,8 +54,10 @@ pub enum PortEvent {
     Exhausted {
         /// Lowest and highest number of those that were tried.
         range: RangeInclusive<u16>,
-        /// How many there were.
+        /// How many there were; of several together, how many places for them.
         tried: usize,
+        /// How many numbers were wanted together: 1, unless in a block or at distances.
+        count: usize,
     },
     /// All numbers are in use: they will be tried again when a port is released here, or after this pause.
     #[non_exhaustive]
@@ -141,7 +143,9 @@ impl PortEvent {
             Self::Bound { port, attempts, took } => {
                 debug!(target: TARGET, port, attempts, ?took, "port acquired");
             }
-            Self::Exhausted { range, tried } => debug!(target: TARGET, ?range, tried, "no port free"),
+            Self::Exhausted { range, tried, count } => {
+                debug!(target: TARGET, ?range, tried, count, "no port free");
+            }
             Self::Waiting { pause } => debug!(target: TARGET, ?pause, "waiting for a port"),
             Self::Lent { port } => debug!(target: TARGET, port, "port lent"),
             Self::Borrowed { port, pid, program } => {
@@ -163,7 +167,12 @@ impl fmt::Display for PortEvent {
                 let warning = if *attempts > MANY_ATTEMPTS { " (the range is crowded)" } else { "" };
                 write!(f, "acquired {port} in {took:.1?}, attempts: {attempts}{warning}")
             }
-            Self::Exhausted { range, tried } => write!(f, "no port free in {range:?}, {tried} tried"),
+            Self::Exhausted { range, tried, count: 1 } => {
+                write!(f, "no port free in {range:?}, {tried} tried")
+            }
+            Self::Exhausted { range, tried, count } => {
+                write!(f, "no {count} ports free together in {range:?}, {tried} places tried")
+            }
             Self::Waiting { pause } => write!(f, "waiting for a port, {pause:.1?} at most"),
             Self::Lent { port } => write!(f, "lent {port}"),
             Self::Borrowed { port, pid, program } => {

@@ -30,6 +30,7 @@ use crate::event::PortEvent;
 /// Trying 7777… in use, trying next… (98 more in use) 7876 ✓
 /// Trying 7777… in use, trying next… (99 more in use) waiting for a port…
 /// Trying 7777… in use, trying next… (99 more in use) ✗ no port free in 7777..=7876
+/// Trying 7777… ✗ in use
 /// ```
 ///
 /// A line begins with the first number that was in use; a block is tried from its far end. A wait is told when it
@@ -105,8 +106,16 @@ impl Line {
                 (self.first, self.busy) = (Some(port), 0);
                 Some(self.ended(style, GREEN, "✓"))
             }
-            PortEvent::Exhausted { ref range, .. } => {
+            PortEvent::Exhausted { tried: 1, count: 1, .. } => {
+                // There was no next one to try.
+                self.busy = 0;
+                Some(self.ended(style, RED, "✗ in use"))
+            }
+            PortEvent::Exhausted { ref range, count: 1, .. } => {
                 Some(self.ended(style, RED, &format!("✗ no port free in {range:?}")))
+            }
+            PortEvent::Exhausted { ref range, count, .. } => {
+                Some(self.ended(style, RED, &format!("✗ no {count} free together in {range:?}")))
             }
             PortEvent::Waiting { .. } => {
                 let told = self.waiting;

@@ -23,8 +23,8 @@ pub struct PortAllocatorBuilder {
 }
 
 impl PortAllocatorBuilder {
-    /// Picks from these numbers: whatever becomes a [`PortRequest`], which says what that is. It takes the place of
-    /// all that was said of numbers before. Default: [`PortRequest::any`].
+    /// Picks from these numbers: whatever becomes a [`PortRequest`], which says what that is. They take the place of
+    /// earlier ones; what was excluded, allowed or preferred before stays so. Default: [`PortRequest::any`].
     ///
     /// ```
     /// use heldport::PortAllocator;
@@ -36,7 +36,7 @@ impl PortAllocatorBuilder {
     /// ```
     pub fn request(mut self, request: impl TryInto<PortRequest, Error: Into<Error>>) -> Self {
         match request.try_into() {
-            Ok(request) => self.config.request = request,
+            Ok(request) => self.config.request = request.after(&self.config.request),
             Err(e) => self.note(e.into()),
         }
         self
@@ -130,7 +130,8 @@ impl PortAllocatorBuilder {
     /// Holds ports on this address alone: 127.0.0.2, `::1`, or one of the machine's own.
     /// [`addr`](crate::HeldPort::addr) is then on it.
     ///
-    /// 0.0.0.0 or `::` holds that one family; for both use [`any_host`](Self::any_host).
+    /// 0.0.0.0 or `::` holds that one family; for both use [`any_host`](Self::any_host). With an address that the
+    /// machine does not have every acquisition is [`Error::InvalidSetting`].
     pub fn host(mut self, ip: impl Into<IpAddr>) -> Self {
         let ip: IpAddr = ip.into();
         // The system shows `::ffff:127.0.0.1` as the address of IPv4 that it is.

@@ -39,7 +39,7 @@ impl PortAllocator {
         };
         if matches!(held, Err(Error::InUse { .. })) {
             self.recorder.emit(&PortEvent::Busy { port });
-            self.recorder.emit(&PortEvent::Exhausted { range: port..=port, tried: 1 });
+            self.recorder.emit(&PortEvent::Exhausted { range: port..=port, tried: 1, count: 1 });
         }
         held
     }

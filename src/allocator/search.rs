@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::PortEvent;
 use crate::held::HeldPort;
 use crate::holder;
+use crate::imp;
 use crate::protocol::Protocol;
 use crate::range::Numbers;
 
@@ -116,7 +117,7 @@ impl PortAllocator {
     pub(super) fn error_of(&self, miss: Miss) -> Error {
         match miss {
             Miss::Exhausted { range, tried, count, protocol, in_use } => {
-                self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried });
+                self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried, count });
                 let holders = Box::new(holder::holders_of(&in_use, &self.ips(), protocol));
                 let preferred = self.config.request.preferred();
                 Error::RangeExhausted { range, tried, count, preferred, holders }
@@ -272,6 +273,10 @@ impl Marks {
 fn bind_refusal(port: Option<u16>, action: &'static str, error: io::Error) -> Error {
     match port {
         Some(port) if error.kind() == io::ErrorKind::PermissionDenied => Error::PermissionDenied { port },
+        _ if imp::lacks_address(&error) => Error::InvalidSetting {
+            name: "host",
+            reason: "this machine has no such address: give one of its own, or 127.0.0.1",
+        },
         _ => holder::refusal(port, action, error),
     }
 }

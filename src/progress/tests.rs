@@ -21,7 +21,7 @@ fn waiting() -> PortEvent {
 }
 
 fn exhausted() -> PortEvent {
-    PortEvent::Exhausted { range: 7777..=7876, tried: 100 }
+    PortEvent::Exhausted { range: 7777..=7876, tried: 100, count: 1 }
 }
 
 /// What is written for these, each as a piece.
@@ -51,6 +51,21 @@ fn a_number_in_use_is_told_with_the_one_that_is_had() {
 fn a_number_that_only_closed_connections_were_on_is_had_after_all() {
     let [tried, found] = busy(7777);
     assert_lines([tried, found, bound(7777, 2)], ["Trying 7777… ✓"]);
+}
+
+#[test]
+fn the_only_number_is_in_use_and_there_is_no_next() {
+    let [tried, found] = busy(7777);
+    let none = PortEvent::Exhausted { range: 7777..=7777, tried: 1, count: 1 };
+    assert_lines([tried, found, none], ["Trying 7777… ✗ in use"]);
+}
+
+#[test]
+fn several_together_that_are_not_to_be_had_are_told_as_such() {
+    let none = PortEvent::Exhausted { range: 7777..=7790, tried: 7, count: 8 };
+    let events: Vec<_> = [busy(7784), busy(7783)].concat().into_iter().chain([none]).collect();
+    let line = "Trying 7784… in use, trying next… (1 more in use) ✗ no 8 free together in 7777..=7790";
+    assert_lines(events, [line]);
 }
 
 #[test]

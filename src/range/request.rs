@@ -204,6 +204,14 @@ impl PortRequest {
         self.allow_well_known = !exclude;
     }
 
+    /// With what was said before of other things than its parts.
+    pub(crate) fn after(mut self, earlier: &Self) -> Self {
+        self.prefer = self.prefer.or(earlier.prefer);
+        self.exclude_runs(earlier.excluded.iter().copied());
+        self.allow_well_known |= earlier.allow_well_known;
+        self
+    }
+
     /// Whether what was said goes together, and leaves a number.
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(port) = self.prefer {

@@ -90,9 +90,10 @@ fn a_host_that_is_not_this_machines() {
     // 192.0.2.0/24 is kept for documentation: it is nobody's.
     let allocator = PortAllocator::builder().host([192, 0, 2, 1]).build().unwrap();
     let error = allocator.acquire().unwrap_err();
-    assert!(matches!(&error, Error::System { .. }), "{error:?}");
-    assert!(error.to_string().starts_with("cannot bind port "), "{error}");
-    assert!(std::error::Error::source(&error).is_some());
+    assert!(matches!(&error, Error::InvalidSetting { name: "host", .. }), "{error:?}");
+    assert!(error.to_string().contains("this machine has no such address"), "{error}");
+    let exact = allocator.acquire_exact(*private_block(1).1.start()).unwrap_err();
+    assert!(matches!(exact, Error::InvalidSetting { name: "host", .. }), "{exact:?}");
 }
 
 #[test]

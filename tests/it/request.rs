@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use heldport::{Error, Port, PortRange, PortRequest, Result, WellKnown};
+use heldport::{Error, HeldPort, Port, PortAllocator, PortRange, PortRequest, Result, WellKnown};
 use proptest::prelude::*;
+
+use crate::support::private_block;
 
 #[track_caller]
 fn parsed(text: &str) -> PortRequest {
@@ -336,4 +338,21 @@ proptest! {
         let text = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         prop_assert_eq!(PortRequest::try_from(ports).unwrap(), text.parse().unwrap());
     }
+}
+
+#[test]
+fn what_was_said_before_a_request_holds_for_it_too() {
+    let (host, range) = private_block(4);
+    let first = *range.start();
+    let builder = PortAllocator::builder().host(host).exclude([first]).prefer(first + 2);
+    let allocator = builder.request(range).build().unwrap();
+    let numbers: Vec<_> = allocator.acquire_many(3).unwrap().iter().map(HeldPort::port).collect();
+    assert_eq!(numbers, [first + 2, first + 3, first + 1]);
+
+    let allowed = PortAllocator::builder().host(host).exclude_well_known(false).request("9000-9001");
+    let ports = allowed.build().unwrap().acquire_many(2).unwrap();
+    assert!(ports.iter().any(|port| port.port() == 9000));
+
+    let error = PortAllocator::builder().prefer(first).request("9002-9003").build().unwrap_err();
+    assert!(error.to_string().contains("the preferred number is not in the range"), "{error}");
 }

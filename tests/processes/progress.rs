@@ -60,11 +60,10 @@ pub(crate) fn choose_at_once() -> Outcome {
 fn pipe() -> Outcome {
     let output = role("progress", &[]).output()?;
     ensure!(output.status.success());
-    let port = String::from_utf8(output.stdout)?.trim().parse()?; // nothing else
-    let [had, none] = endings(port);
+    let port: u16 = String::from_utf8(output.stdout)?.trim().parse()?; // nothing else
     let shown = String::from_utf8(output.stderr)?;
-    let trying = so_far(port);
-    ensure!(shown == format!("{trying}{had} ✓\n{trying}✗ {none}\n"), "{shown}");
+    let (had, so_far) = (port + 1, so_far(port));
+    ensure!(shown == format!("{so_far}{had} ✓\nTrying {port}… ✗ in use\n"), "{shown}");
     Ok(())
 }
 
@@ -97,20 +96,16 @@ fn terminal() -> Outcome {
     {
         let shown = on_a_terminal("progress", term, no_color)?;
         let (port, shown) = shown.split_once("\r\n").context("it said the number")?;
-        let port = port.parse()?;
-        let [had, none] = endings(port);
+        let port: u16 = port.parse()?;
         let paint = |code: &str, text: &str| {
             if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
         };
         let again = if live { "\r\x1b[K" } else { "" };
-        let trying = again.to_owned() + &paint("2", &so_far(port));
-        let growing = if live {
-            format!("{again}{}{trying}", paint("2", &format!("Trying {port}… ")))
-        } else {
-            String::new()
-        };
-        let (had, none) = (paint("32", &format!("{had} ✓")), paint("31", &format!("✗ {none}")));
-        let expected = format!("{growing}{trying}{had}\r\n{growing}{trying}{none}\r\n");
+        let trying = again.to_owned() + &paint("2", &format!("Trying {port}… "));
+        let so_far = again.to_owned() + &paint("2", &so_far(port));
+        let growing = if live { format!("{trying}{so_far}") } else { String::new() };
+        let (had, none) = (paint("32", &format!("{} ✓", port + 1)), paint("31", "✗ in use"));
+        let expected = format!("{growing}{so_far}{had}\r\n{growing}{trying}{none}\r\n");
         ensure!(shown == expected, "{term} {no_color}: {shown:?} instead of {expected:?}");
     }
     Ok(())
@@ -140,12 +135,6 @@ fn on_a_terminal(name: &str, term: &str, no_color: &str) -> Result<String> {
 /// How a line begins in which `port` alone was in use.
 fn so_far(port: u16) -> String {
     format!("Trying {port}… in use, trying next… ")
-}
-
-/// What the role's two acquisitions end with.
-fn endings(port: u16) -> [String; 2] {
-    let next = port + 1;
-    [next.to_string(), format!("no port free in {port}..={port}")]
 }
 
 fn expect_whole(line: &str) -> Outcome {

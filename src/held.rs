@@ -14,6 +14,7 @@ pub use socket::{HeldListener, HeldSocket, HeldUdpSocket};
 #[cfg(feature = "tokio")]
 pub(crate) use borrower::{PERHAPS, Pauses, pause};
 pub(crate) use fork::ForkGrace;
+pub(crate) use hold::seal;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 #[cfg(feature = "macros")]
 pub(crate) use socket::Remainder;

@@ -131,7 +131,7 @@ pub(crate) fn in_use(ips: &[IpAddr], port: u16, protocol: Protocol) -> Error {
     let mut sockets = sockets_of(protocol, Query::AllOn(port)).unwrap_or_default();
     sockets.retain(|socket| ips.iter().any(|ip| in_the_way(*ip, socket)));
     let retry_after = time_wait_of(&sockets);
-    let mut holding: Vec<_> = sockets.into_iter().filter(is_held).collect();
+    let mut holding: Vec<_> = sockets.into_iter().filter(has_owner).collect();
     // Who listens says most, who is merely connected least.
     holding.sort_by_key(|socket| match socket.state {
         SocketState::Listening => 0,
@@ -158,7 +158,7 @@ fn sockets_of(protocol: Protocol, query: Query) -> io::Result<Vec<PortSocket>> {
 }
 
 /// Whether somebody has the socket. What is left of a closed connection has no owner and no inode.
-fn is_held(socket: &PortSocket) -> bool {
+fn has_owner(socket: &PortSocket) -> bool {
     socket.inode != 0 || matches!(socket.state, SocketState::Listening | SocketState::Bound)
 }
 
@@ -258,6 +258,16 @@ pub(crate) fn refusal(port: impl Into<Option<u16>>, action: &'static str, error:
     Error::system(port, action)(error)
 }
 
+/// Whether somebody has a TCP socket on a number, at one of these addresses.
+///
+/// # Errors
+/// If this system does not tell.
+pub(crate) fn is_held(ips: &[IpAddr], port: u16) -> io::Result<bool> {
+    let sockets = imp::sockets(Query::AllOn(port), Type::STREAM)?;
+    let in_their_way = |socket: &PortSocket| ips.iter().any(|ip| in_the_way(*ip, socket));
+    Ok(sockets.iter().any(|socket| has_owner(socket) && in_their_way(socket)))
+}
+
 /// Whether anyone but the owner of these sockets has a socket on their number, at an address that meets theirs.
 ///
 /// # Errors
@@ -276,5 +286,5 @@ pub(crate) fn is_shared(own: &[&Socket]) -> io::Result<bool> {
         ours.iter()
             .any(|own| in_the_way(own.local.ip(), other) || takes_both(own) && in_the_way(ANY_IPV4, other))
     };
-    Ok(others.iter().any(|other| is_held(other) && meets(other)))
+    Ok(others.iter().any(|other| has_owner(other) && meets(other)))
 }

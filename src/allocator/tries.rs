@@ -1,6 +1,7 @@
 //! Numbers that are tried one by one: claimed here, then bound.
 
 use std::io;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use socket2::{Socket, Type};
 use super::PortAllocator;
 use crate::claims::Claim;
 use crate::event::PortEvent;
-use crate::held::{HeldPort, Leg, Unbound};
+use crate::held::{HeldPort, Leg, Unbound, seal};
 use crate::holder::{self, InUse};
 use crate::imp;
 use crate::protocol::Protocol;
@@ -198,38 +199,23 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// Holds a number on which nothing but closed connections is left: with SO_REUSEADDR they are no obstacle.
-    ///
-    /// Somebody else may do the same at the same instant, since both sides have the option then. So it is switched
-    /// off, and then nobody else may be there; if somebody is, or that cannot be told, `None`.
+    /// Holds a number on which nothing but closed connections is left; `None` if something is, or that cannot be told.
     fn over_closed_connections(&mut self, port: u16, protocol: Protocol) -> Result<Option<Vec<Leg>>, Miss> {
         let any_closed = || imp::may_have_closed_connections();
         if !protocol.has(Type::STREAM) || !*self.any_closed.get_or_insert_with(any_closed) {
             return Ok(None);
         }
-        let refused = |action, error| Miss::Refused { port: Some(port), action, error };
         let unbound = self.over_closed.get_or_insert_with(|| Unbound::with_reuse(&self.allocator.legs));
+        let ips = self.allocator.ips();
         for _ in 0..TRIES_OVER_CLOSED {
-            let bound = unbound.bind_first(port, protocol).and_then(|mut legs| {
-                unbound.bind_others(&mut legs, protocol)?;
-                Ok(legs)
-            });
-            let legs = match bound {
-                Ok(legs) => legs,
-                Err(e) if imp::is_busy(&e) => return Ok(None),
-                Err(error) => return Err(refused("bind", error)),
-            };
-            let sockets: Vec<&Socket> =
-                legs.iter().filter(|leg| leg.is_tcp()).filter_map(Leg::socket).collect();
-            match close_alone(&sockets) {
-                Ok(true) => return Ok(Some(legs)),
-                Ok(false) => drop(legs),
+            match take_over(unbound, &ips, port, protocol) {
+                Ok(Some(legs)) => return Ok(Some(legs)),
+                Ok(None) => thread::sleep(Duration::from_micros(fastrand::u64(1..=LONGEST_PAUSE_MICROS))),
                 Err(error) if imp::is_out_of_files(&error) => {
-                    return Err(refused("find out who is on", error));
+                    return Err(Miss::Refused { port: Some(port), action: "find out who is on", error });
                 }
                 Err(_) => return Ok(None),
             }
-            thread::sleep(Duration::from_micros(fastrand::u64(1..=LONGEST_PAUSE_MICROS)));
         }
         Ok(None)
     }
@@ -260,12 +246,34 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// Closes sockets with SO_REUSEADDR to others. Returns whether nobody else is on their number then.
-fn close_alone(sockets: &[&Socket]) -> io::Result<bool> {
-    // Not even for an instant if somebody is: another's hold may be lent, and its borrower would be refused.
-    if holder::is_shared(sockets)? {
-        return Ok(false);
+/// Binds a number with SO_REUSEADDR, to which closed connections are no obstacle, and closes it to others. `None` if
+/// somebody else is there: perhaps for an instant, to do the same.
+///
+/// # Errors
+/// If the number is in use, or it cannot be told who is on it.
+fn take_over(
+    unbound: &mut Unbound,
+    ips: &[IpAddr],
+    port: u16,
+    protocol: Protocol,
+) -> io::Result<Option<Vec<Leg>>> {
+    // Whoever listens, or holds it for himself alone, refuses this at once.
+    drop(unbound.bind(port, Protocol::Tcp)?);
+    // Not so a hold that is lent. If this one were closed beside it, for an instant, its borrower would be refused.
+    if holder::is_held(ips, port)? {
+        return Ok(None);
     }
+    let legs = unbound.bind(port, protocol)?;
+    let sockets: Vec<&Socket> = legs.iter().filter(|leg| leg.is_tcp()).filter_map(Leg::socket).collect();
     sockets.iter().try_for_each(|socket| imp::set_reuse(socket, false))?;
-    holder::is_shared(sockets).map(|shared| !shared)
+    // One with SO_REUSEPORT may have come and gone in between, and could come again. On every address, where the seal
+    // has no place, it had the time between two system calls.
+    match seal(port) {
+        Err(e) if !ips.iter().any(IpAddr::is_unspecified) => {
+            return if imp::is_busy(&e) { Ok(None) } else { Err(e) };
+        }
+        _ => {}
+    }
+    // Another who does the same is still there: both had the option when they were bound.
+    Ok(if holder::is_shared(&sockets)? { None } else { Some(legs) })
 }

@@ -182,7 +182,7 @@ impl Hold {
     /// in: any bind without that option on the number does. Where a borrower listens it is refused, so it is tried
     /// at an address of its own and then over each leg, for which they are left open. Returns whether it was done.
     fn seal(&self) -> Result<bool> {
-        if bind_seal(self.addr().port()).is_ok() {
+        if seal(self.addr().port()).is_ok() {
             return Ok(true);
         }
         self.set_reuse(true)?;
@@ -332,7 +332,9 @@ fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
     stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
 }
 
-fn bind_seal(port: u16) -> io::Result<()> {
+/// Wipes the kernel's memory of a former socket's SO_REUSEPORT, by which it lets in others that have it: any bind on the
+/// number without that option does. It is refused where somebody is on every address.
+pub(crate) fn seal(port: u16) -> io::Result<()> {
     let socket = imp::open_socket(SEAL.into(), Type::STREAM, false)?;
     imp::set_reuse(&socket, true)?;
     socket.bind(&SocketAddr::from((SEAL, port)).into())

@@ -154,6 +154,13 @@ impl Unbound {
         Self { reuse: true, ..Self::new(specs) }
     }
 
+    /// Binds the legs of a protocol, or none.
+    pub(crate) fn bind(&mut self, port: u16, protocol: Protocol) -> io::Result<Vec<Leg>> {
+        let mut bound = self.bind_first(port, protocol)?;
+        self.bind_others(&mut bound, protocol)?;
+        Ok(bound)
+    }
+
     /// Binds the first leg of a protocol, which in most cases shows whether a number is in use. With port 0 the kernel
     /// picks the number.
     pub(crate) fn bind_first(&mut self, port: u16, protocol: Protocol) -> io::Result<Vec<Leg>> {

@@ -148,8 +148,9 @@ impl Hold {
         let taken = self.take_back();
         // What a borrower, or a thief, has of one protocol does not leave the other open.
         if self.has_tcp() && self.tcp_legs().all(|leg| leg.socket.is_some()) {
-            self.unsealed = !self.seal()?;
             self.set_reuse(false)?;
+            // Not before: until then another with the option may come and go.
+            self.unsealed = !self.seal()?;
         }
         taken
     }
@@ -180,13 +181,15 @@ impl Hold {
 
     /// Wipes the kernel's memory of a borrower's SO_REUSEPORT, by which it would let strangers of the same user
     /// in: any bind without that option on the number does. Where a borrower listens it is refused, so it is tried
-    /// at an address of its own and then over each leg, for which they are left open. Returns whether it was done.
+    /// at an address of its own and then over each leg, for which they are opened. Returns whether it was done.
     fn seal(&self) -> Result<bool> {
         if seal(self.addr().port()).is_ok() {
             return Ok(true);
         }
         self.set_reuse(true)?;
-        Ok(self.tcp_legs().any(|leg| leg.bind_with_reuse().is_ok()))
+        let done = self.tcp_legs().any(|leg| leg.bind_with_reuse().is_ok());
+        self.set_reuse(false)?;
+        Ok(done)
     }
 
     /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where

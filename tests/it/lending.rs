@@ -160,3 +160,35 @@ fn a_listener_over_a_lent_port_leaves_it_open() {
     assert!(listen(V4, port.port(), REUSE).is_ok(), "open to the next borrower");
     assert!(listen(V6, port.port(), REUSE).is_ok());
 }
+
+#[test]
+#[cfg(not(heldport_portable))]
+fn a_stranger_that_came_and_went_while_it_was_lent_is_refused_after_reclaim() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+    let port = HeldPort::acquire().unwrap();
+    let (done, tried, bound) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let goes_on = |count: &AtomicUsize| {
+        let before = count.load(SeqCst);
+        wait_until("the stranger goes on", || count.load(SeqCst) > before + 2);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let let_in = bind(V4, port.port(), REUSE_PORT).is_ok();
+                bound.fetch_add(let_in.into(), SeqCst);
+                tried.fetch_add(1, SeqCst);
+            }
+        });
+        let closed = (0..50).all(|_| {
+            port.lend().unwrap();
+            goes_on(&bound);
+            port.reclaim().unwrap();
+            let before = bound.load(SeqCst);
+            goes_on(&tried);
+            bound.load(SeqCst) <= before + 1 // the one that was on its way
+        });
+        done.store(true, SeqCst);
+        assert!(closed, "a stranger was let in after `reclaim`");
+    });
+}

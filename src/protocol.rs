@@ -12,10 +12,10 @@ use socket2::Type;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// TCP alone: the same number may be in use for UDP. The default.
+    /// TCP alone: the same number may be in use for UDP, though not by another port held here. The default.
     #[default]
     Tcp,
-    /// UDP alone: the same number may be in use for TCP.
+    /// UDP alone: the same number may be in use for TCP, though not by another port held here.
     Udp,
     /// Both, on one number: HTTP/3 beside HTTP/1, DNS, SIP.
     TcpAndUdp,

@@ -10,6 +10,9 @@ use crate::range::Port;
 impl PortAllocator {
     /// Exactly this number, whatever the range and the exclusions say.
     ///
+    /// A process holds a number once, for whatever protocol and on whatever address: for TCP and UDP ask for
+    /// [both at once](crate::Protocol::TcpAndUdp).
+    ///
     /// Connections that were closed a moment ago (TIME_WAIT) do not keep it away, as long as their server had set
     /// SO_REUSEADDR and the system can tell that nothing else is on the number.
     ///

@@ -199,3 +199,11 @@ fn a_listener_of_both_leaves_udp_held_until_it_ends() {
     let SocketAddr::V4(addr) = inner.local_addr().unwrap() else { panic!("{inner:?}") };
     assert!(bind_udp(V4, addr.port(), PLAIN).is_ok(), "`into_inner` drops the rest");
 }
+
+#[test]
+fn a_process_holds_a_number_for_one_port_alone() {
+    let (tcp, _) = acquire_privately(Protocol::Tcp);
+    let udp = PortAllocator::builder().host(private_address()).protocol(Protocol::Udp).build().unwrap();
+    let error = udp.acquire_exact(tcp.port()).unwrap_err();
+    assert!(error.to_string().contains("this process"), "{error}");
+}

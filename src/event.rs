@@ -95,7 +95,7 @@ pub enum PortEvent {
         /// As what.
         to: &'static str,
     },
-    /// It is held no more.
+    /// It is held no more. Told last: another thread that waited for the number may have been told that it is bound.
     #[non_exhaustive]
     Released {
         /// The number.

@@ -7,6 +7,7 @@ mod hold;
 mod leg;
 mod registration;
 mod socket;
+mod take_over;
 
 pub use hand_over::HandOverError;
 pub use socket::{HeldListener, HeldSocket, HeldUdpSocket};
@@ -14,10 +15,10 @@ pub use socket::{HeldListener, HeldSocket, HeldUdpSocket};
 #[cfg(feature = "tokio")]
 pub(crate) use borrower::{PERHAPS, Pauses, pause};
 pub(crate) use fork::ForkGrace;
-pub(crate) use hold::seal;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 #[cfg(feature = "macros")]
 pub(crate) use socket::Remainder;
+pub(crate) use take_over::take_over;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};

@@ -93,6 +93,11 @@
 //! calls. A stranger that listens on this very number just then makes them an error; two listeners there never are.
 //! [`HeldPort::into_listener`] has no such time.
 //!
+//! A stranger of the same user that sets SO_REUSEPORT, and comes and goes while a port of
+//! [`any_host`](PortAllocatorBuilder::any_host) or [`dual_stack`](PortAllocatorBuilder::dual_stack) is lent, may be let in
+//! once more after [`HeldPort::reclaim`]: between its two system calls the kernel remembers that option, and on every
+//! address there is no place left to wipe it off. On the loopbacks it is wiped.
+//!
 //! Identity has limits. A thief whose parent is gone and which is younger than this process is
 //! [`Identity::Unknown`], as your own daemon would be, and `wait_borrowed` lets both pass. Look at
 //! [`Holder::identity`] if you start no daemons.

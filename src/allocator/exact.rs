@@ -34,6 +34,14 @@ impl PortAllocator {
     }
 
     fn bind_exactly(&self, port: u16) -> Result<HeldPort> {
+        let held = self.try_exactly(port);
+        if matches!(held, Err(Error::InUse { .. })) {
+            self.recorder.emit(&PortEvent::Exhausted { range: port..=port, tried: 1, count: 1 });
+        }
+        held
+    }
+
+    pub(super) fn try_exactly(&self, port: u16) -> Result<HeldPort> {
         self.recorder.emit(&PortEvent::Trying { port });
         let held = if holder::is_own(port) {
             Err(self.in_use(port))
@@ -42,7 +50,6 @@ impl PortAllocator {
         };
         if matches!(held, Err(Error::InUse { .. })) {
             self.recorder.emit(&PortEvent::Busy { port });
-            self.recorder.emit(&PortEvent::Exhausted { range: port..=port, tried: 1, count: 1 });
         }
         held
     }

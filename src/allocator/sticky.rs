@@ -1,7 +1,7 @@
 use super::PortAllocator;
 use super::search::Pattern;
-use super::tries::{Miss, Run, Tries};
-use crate::error::Result;
+use super::tries::Tries;
+use crate::error::{Error, Result};
 use crate::held::HeldPort;
 use crate::state::StateDirectory;
 
@@ -11,7 +11,8 @@ impl PortAllocator {
     ///
     /// Numbers are remembered for each project (the one that cargo says it runs, else the current directory) in a
     /// directory of this user, the [`state_dir`](crate::PortAllocatorBuilder::state_dir). One that this allocator may
-    /// not pick any more is forgotten. Connections that were closed a moment ago (TIME_WAIT) do not keep it away.
+    /// not pick any more is forgotten. What does not keep the number away is as for
+    /// [`acquire_exact`](Self::acquire_exact): connections that were closed a moment ago (TIME_WAIT), a child that is ending.
     ///
     /// Two that have the same name at the same time get two numbers, and that of the second is remembered.
     ///
@@ -22,8 +23,8 @@ impl PortAllocator {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StateDirectory`](crate::Error::StateDirectory) if the directory is not this user's alone, or a new
-    /// number cannot be written; [`Error::InvalidSetting`](crate::Error::InvalidSetting) for an empty name; else as
+    /// [`Error::StateDirectory`] if the directory is not this user's alone, or a new
+    /// number cannot be written; [`Error::InvalidSetting`] for an empty name; else as
     /// [`acquire`](Self::acquire).
     pub fn acquire_sticky(&self, name: &str) -> Result<HeldPort> {
         self.take_sticky(name).inspect_err(|_| self.recorder.failed())
@@ -31,26 +32,19 @@ impl PortAllocator {
 
     fn take_sticky(&self, name: &str) -> Result<HeldPort> {
         let state = StateDirectory::open(self.config.state_dir.as_deref())?;
-        let (held, is_new) = self.take_again(state.recall(name)?).map_err(|miss| self.error_of(miss))?;
-        if is_new {
-            state.remember(name, held.port())?;
-        }
-        Ok(held)
-    }
-
-    /// The number of last time, if it is one that could be picked, and is free; else a new one, which is told.
-    fn take_again(&self, last_time: Option<u16>) -> Result<(HeldPort, bool), Miss> {
-        let protocol = self.config.protocol;
-        let pool = self.pool()?;
+        let pool = self.pool().map_err(|miss| self.error_of(miss))?;
         let mut tries = Tries::new(self);
-        if let Some(port) = last_time.filter(|port| pool.contains(*port, &self.config)) {
-            let found = tries.number(port, protocol, true).transpose();
-            if let Some(found) = found {
-                let found = found.map(|bound| Run::from_iter([bound]));
-                return Ok((tries.end(found)?.next().expect("the one that was found"), false));
+        // One that may not be picked any more is forgotten.
+        if let Some(port) = state.recall(name)?.filter(|port| pool.contains(*port, &self.config)) {
+            match self.try_exactly(port) {
+                Err(Error::InUse { .. }) => tries.passed_over(port),
+                held => return held,
             }
         }
-        let one = Pattern { wanted: &[(0, protocol)], within: true };
-        Ok((self.take_on(tries, one)?.next().expect("as many as were asked for"), true))
+        let one = Pattern { wanted: &[(0, self.config.protocol)], within: true };
+        let mut held = self.take_on(tries, one).map_err(|miss| self.error_of(miss))?;
+        let held = held.next().expect("as many as were asked for");
+        state.remember(name, held.port())?;
+        Ok(held)
     }
 }

@@ -1,19 +1,18 @@
 //! Numbers that are tried one by one: claimed here, then bound.
 
 use std::io;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use socket2::{Socket, Type};
+use socket2::Type;
 
 use super::PortAllocator;
 use crate::claims::Claim;
 use crate::event::PortEvent;
-use crate::held::{HeldPort, Leg, Unbound, seal};
-use crate::holder::{self, InUse};
+use crate::held::{HeldPort, Leg, Unbound, take_over};
+use crate::holder::InUse;
 use crate::imp;
 use crate::protocol::Protocol;
 
@@ -100,18 +99,8 @@ impl<'a> Tries<'a> {
         Self { quiet: true, ..Self::new(allocator) }
     }
 
-    /// Tries this number; `None` if somebody has it. `insist`: closed connections are no reason to let it go.
-    pub(super) fn number(
-        &mut self,
-        port: u16,
-        protocol: Protocol,
-        insist: bool,
-    ) -> Result<Option<Bound>, Miss> {
-        let first = self.first_leg(port, protocol, insist)?;
-        first.map_or(Ok(None), |bound| self.other_legs(bound, insist))
-    }
-
-    /// The same, on its first leg: the others can wait until that is known of all numbers of a block.
+    /// Tries a number, on its first leg; `None` if somebody has it. `insist`: closed connections are no reason to let it
+    /// go. The other legs can wait until the first is known of all numbers of a block.
     pub(super) fn first_leg(
         &mut self,
         port: u16,
@@ -171,6 +160,13 @@ impl<'a> Tries<'a> {
             self.emit(&PortEvent::Busy { port });
         }
         bound
+    }
+
+    /// Counts a number that was tried elsewhere, and is in use.
+    pub(super) fn passed_over(&mut self, port: u16) {
+        self.tried += 1;
+        self.look_at(port);
+        self.in_use.insert(port);
     }
 
     pub(super) fn look_at(&mut self, port: u16) {
@@ -244,36 +240,4 @@ impl<'a> Tries<'a> {
             self.allocator.recorder.emit(event);
         }
     }
-}
-
-/// Binds a number with SO_REUSEADDR, to which closed connections are no obstacle, and closes it to others. `None` if
-/// somebody else is there: perhaps for an instant, to do the same.
-///
-/// # Errors
-/// If the number is in use, or it cannot be told who is on it.
-fn take_over(
-    unbound: &mut Unbound,
-    ips: &[IpAddr],
-    port: u16,
-    protocol: Protocol,
-) -> io::Result<Option<Vec<Leg>>> {
-    // Whoever listens, or holds it for himself alone, refuses this at once.
-    drop(unbound.bind(port, Protocol::Tcp)?);
-    // Not so a hold that is lent. If this one were closed beside it, for an instant, its borrower would be refused.
-    if holder::is_held(ips, port)? {
-        return Ok(None);
-    }
-    let legs = unbound.bind(port, protocol)?;
-    let sockets: Vec<&Socket> = legs.iter().filter(|leg| leg.is_tcp()).filter_map(Leg::socket).collect();
-    sockets.iter().try_for_each(|socket| imp::set_reuse(socket, false))?;
-    // One with SO_REUSEPORT may have come and gone in between, and could come again. On every address, where the seal
-    // has no place, it had the time between two system calls.
-    match seal(port) {
-        Err(e) if !ips.iter().any(IpAddr::is_unspecified) => {
-            return if imp::is_busy(&e) { Ok(None) } else { Err(e) };
-        }
-        _ => {}
-    }
-    // Another who does the same is still there: both had the option when they were bound.
-    Ok(if holder::is_shared(&sockets)? { None } else { Some(legs) })
 }

@@ -1,10 +1,11 @@
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Socket, Type};
 
 use super::leg::Leg;
+use super::take_over::seal;
 use crate::error::{Error, Result};
 use crate::holder;
 use crate::identity::Identity;
@@ -18,9 +19,6 @@ const BACKLOG: i32 = 4096;
 /// More datagrams than fit into a socket's queue of the default size (212,992 bytes on Linux, of which each takes
 /// several hundred).
 const MOST_DATAGRAMS: usize = 1024;
-
-/// Where the sealing socket binds: loopback, and on no one's list of addresses.
-const SEAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
 
 /// The sockets of a held port and whether they are lent.
 #[derive(Debug)]
@@ -333,14 +331,6 @@ fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
     let listener = holder::listeners_on(&addrs, leg.transport()).ok()?.into_iter().next()?;
     let stolen = listener.identity == Identity::Stranger;
     stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
-}
-
-/// Wipes the kernel's memory of a former socket's SO_REUSEPORT, by which it lets in others that have it: any bind on the
-/// number without that option does. It is refused where somebody is on every address.
-pub(crate) fn seal(port: u16) -> io::Result<()> {
-    let socket = imp::open_socket(SEAL.into(), Type::STREAM, false)?;
-    imp::set_reuse(&socket, true)?;
-    socket.bind(&SocketAddr::from((SEAL, port)).into())
 }
 
 fn listen_on(leg: &Leg) -> io::Result<Socket> {

@@ -115,15 +115,17 @@ impl Leg {
 
     /// An exclusive socket for a leg that was let go. Past connections in TIME_WAIT do not matter.
     pub(super) fn bind_again(&self) -> io::Result<Socket> {
-        if self.is_tcp() {
-            let socket = self.bind_with_reuse()?;
-            imp::set_reuse(&socket, false)?;
-            return Ok(socket);
-        }
-        // UDP has no TIME_WAIT, and beside a borrower with the option this socket would get its datagrams.
         let socket = self.spec.open()?;
-        socket.bind(&self.addr().into())?;
-        Ok(socket)
+        match socket.bind(&self.addr().into()) {
+            // Only then with the option, and of TCP alone: UDP has no TIME_WAIT, and beside a borrower with the option
+            // this socket would get its datagrams.
+            Err(e) if self.is_tcp() && imp::is_busy(&e) => {
+                let socket = self.bind_with_reuse()?;
+                imp::set_reuse(&socket, false)?;
+                Ok(socket)
+            }
+            bound => bound.map(|()| socket),
+        }
     }
 }
 

@@ -181,8 +181,15 @@ impl<'a> Tries<'a> {
     ) -> Result<Option<Bound>, Miss> {
         self.tried += 1;
         self.attempts += 1;
-        let legs = self.unbound.bind_first(0, protocol);
-        let legs = legs.map_err(|error| Miss::Refused { port: None, action: "bind any", error })?;
+        let legs = match self.unbound.bind_first(0, protocol) {
+            Ok(legs) => legs,
+            // It has none left.
+            Err(e) if imp::is_busy(&e) => {
+                self.conflicts += 1;
+                return Ok(None);
+            }
+            Err(error) => return Err(Miss::Refused { port: None, action: "bind any", error }),
+        };
         let port = legs.first().map_or(0, Leg::port);
         self.emit(&PortEvent::Trying { port });
         // It may be claimed here while its socket is let go.

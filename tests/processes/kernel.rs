@@ -4,7 +4,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, ensure};
-use heldport::{HeldPort, Identity, PortAllocator, Protocol};
+use heldport::{Error, HeldPort, Identity, PortAllocator, Protocol};
 use libtest_mimic::Trial;
 
 use crate::limits::{run, unshared};
@@ -27,6 +27,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             "where_every_number_is_ephemeral_the_kernel_picks",
             &format!("echo 1024 65535 > {ephemeral}"),
             "all-ephemeral",
+        ),
+        in_network(
+            "where_the_kernel_picks_and_has_no_number_left_it_is_waited_for",
+            &format!("echo 2000 2009 > {ephemeral}"),
+            "few-ephemeral",
         ),
         in_network(
             "what_the_system_reserves_is_left_alone",
@@ -75,6 +80,21 @@ pub(crate) fn all_ephemeral() -> Outcome {
         assert_nobody_else_can_bind(port.port());
     }
     Ok(())
+}
+
+/// A role, where the kernel picks, and has ten numbers to give, 2000 to 2009.
+pub(crate) fn few_ephemeral() -> Outcome {
+    let mut ports = PortAllocator::global().acquire_many(10)?;
+    let error = HeldPort::acquire().expect_err("all ten are held");
+    ensure!(matches!(error, Error::RangeExhausted { count: 1, .. }), "{error:?}");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| PortAllocator::global().acquire_within(PATIENCE));
+        wait_until("it waits", || heldport::stats().waiting > 0);
+        let released = ports.remove(4).release();
+        let port = waiting.join().expect("no panic")?;
+        ensure!(port.port() == released, "{port:?}");
+        Ok(())
+    })
 }
 
 /// A role, where all but some 10,000 ports below the ephemeral ones are reserved: too few are left.

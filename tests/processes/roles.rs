@@ -79,6 +79,7 @@ fn act(args: &[&str]) -> Outcome {
         ["no-proc"] => limits::no_proc(),
         ["ten-ephemeral"] => kernel::ten_ephemeral_ports(),
         ["all-ephemeral"] => kernel::all_ephemeral(),
+        ["few-ephemeral"] => kernel::few_ephemeral(),
         ["reserved"] => kernel::reserved(),
         ["no-ipv6"] => kernel::no_ipv6(),
         _ => bail!("no such role: {args:?}"),

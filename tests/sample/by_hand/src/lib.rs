@@ -17,6 +17,6 @@ pub use std::io::{Error, Result};
 
 /// For the code that the macro writes.
 pub mod __private {
-    pub use crate::delivery::{Failure, FromPorts, Ports};
+    pub use crate::delivery::{Failure, FromPorts, Ports, Protocol};
     pub use crate::port::Settings;
 }

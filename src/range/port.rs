@@ -68,6 +68,7 @@ impl FromStr for Port {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.parse().map_err(|_| Error::invalid_port(text)).and_then(Self::new)
+        // As it was written: `00` too.
+        text.parse().ok().and_then(|number| Self::new(number).ok()).ok_or_else(|| Error::invalid_port(text))
     }
 }

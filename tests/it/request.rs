@@ -92,6 +92,7 @@ fn mistakes_name_what_was_written_and_how_to_mend_it() {
         ("any,prefer=7777", "\"any,prefer=7777\"", "write `7777,any`"),
         ("prefer=7777,8000,any", "\"prefer=7777,8000,any\"", "write `7777,any`"),
         ("8000-8100,prefer=7777", "\"8000-8100,prefer=7777\"", "preferred number is not in the range"),
+        ("8000,!00", "\"00\"", "1 to 65535"),
         ("8000-8100,prefer=8050,!8050", "\"8000-8100,prefer=8050,!8050\"", "preferred number is excluded"),
         ("prefer=8050,!8000-8100", "\"prefer=8050,!8000-8100\"", "preferred number is excluded"),
         ("5432..=5433,!5433", "5432..=5433,!5433", "every number of it is excluded"),

@@ -75,7 +75,7 @@ fn searches_that_wrap_find_both_numbers() {
         let shared = Arc::new((Bitmap::new(BITS), Cursor::new(1)));
         let find = |(bitmap, cursor): &(Bitmap, Cursor)| {
             let place = cursor.walk(2, 2).find(|place| bitmap.take(place.index))?;
-            cursor.pass(&place);
+            cursor.pass(&place, 1);
             Some(place.index)
         };
         let other = {

@@ -14,6 +14,7 @@ mod leaks;
 mod limits;
 mod node_ends;
 mod nodes;
+mod preferences;
 mod program;
 mod progress;
 mod roles;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         limits::tests(),
         node_ends::tests(),
         nodes::tests(),
+        preferences::tests(),
         progress::tests(),
         servers::tests(),
         storm::tests(),

@@ -11,7 +11,7 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
 use crate::support::*;
-use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes, progress, udp};
+use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes, preferences, progress, udp};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ fn act(args: &[&str]) -> Outcome {
         ["udp-thief"] => udp::thief_of_udp(),
         ["udp-victim", kind] => udp::victim(kind),
         ["udp-hammer", port] => udp::hammer(port.parse()?),
-        ["prefer", address] => udp::prefer(address.parse()?),
+        ["prefer", address] => preferences::prefer(address.parse()?),
         ["hold", host] => hold(host.parse()?),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),

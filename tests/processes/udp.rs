@@ -35,7 +35,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("tcp_stays_closed_to_others_though_a_thief_has_udp", closed_beside_a_thief),
         test("a_udp_server_of_another_process_keeps_a_number_away", in_use),
         test("the_kernel_gives_no_number_of_the_default_range_in_the_gap", gap),
-        test("processes_that_prefer_a_number_in_time_wait_get_those_behind_it", preferences),
     ]
 }
 
@@ -347,8 +346,6 @@ pub(crate) fn hammer(target: u16) -> Outcome {
     Ok(())
 }
 
-const PREFERRING: usize = 5;
-
 /// A child of another thread has copies of the held sockets until it is what it was started for. On an address of this
 /// process's own: what is let go of the default range another test's process may take.
 fn copies() -> Outcome {
@@ -379,46 +376,4 @@ fn copies() -> Outcome {
         done.store(true, Ordering::Relaxed);
         outcome
     })
-}
-
-/// All start at the same moment, as five instances of a program do that is started again.
-fn preferences() -> Outcome {
-    let (host, range) = private_block(20);
-    let first = *range.start();
-    for round in 0..5 {
-        for port in first..first + 5 {
-            leave_time_wait((host, port).into());
-        }
-        let address = SocketAddr::from((host, first)).to_string();
-        let workers: Result<Vec<_>> =
-            (0..PREFERRING).map(|_| Worker::spawn(role("prefer", &[&address]))).collect();
-        let mut workers = workers?;
-        for worker in &mut workers {
-            ensure!(worker.answer()? == "ready");
-        }
-        for worker in &mut workers {
-            worker.tell("go")?;
-        }
-        let mut got = Vec::new();
-        for worker in &mut workers {
-            got.push(worker.answer()?.parse::<u16>()?);
-        }
-        got.sort_unstable();
-        let expected: Vec<_> = (first..).take(PREFERRING).collect();
-        ensure!(got == expected, "round {round}: {got:?} instead of {expected:?}");
-        for worker in workers {
-            worker.finish()?;
-        }
-    }
-    Ok(())
-}
-
-/// A role: an allocator that prefers a number, and takes one port of it.
-pub(crate) fn prefer(address: SocketAddr) -> Outcome {
-    let allocator = PortAllocator::builder().host(address.ip()).prefer(address.port()).build()?;
-    say("ready");
-    hear()?;
-    let server = allocator.acquire()?.into_listener()?;
-    say(server.port());
-    stay()
 }

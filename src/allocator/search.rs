@@ -66,8 +66,13 @@ struct Search<'a, 'p> {
 impl PortAllocator {
     /// Searches once for a port.
     pub(super) fn take(&self, protocol: Protocol) -> Result<HeldPort, Miss> {
+        self.take_after(Tries::new(self), protocol)
+    }
+
+    /// The same, after these tries.
+    pub(super) fn take_after<'a>(&'a self, tries: Tries<'a>, protocol: Protocol) -> Result<HeldPort, Miss> {
         let one = Pattern { wanted: &[(0, protocol)], within: true };
-        Ok(self.take_all(one)?.next().expect("as many as were asked for"))
+        Ok(self.take_on(tries, one)?.next().expect("as many as were asked for"))
     }
 
     /// Searches once for ports on all numbers of a pattern, in their order.
@@ -79,8 +84,7 @@ impl PortAllocator {
         self.take_on(Tries::new(self), pattern)
     }
 
-    /// The same, after these tries.
-    pub(super) fn take_on<'a>(
+    fn take_on<'a>(
         &'a self,
         tries: Tries<'a>,
         pattern: Pattern<'_>,

@@ -1,5 +1,4 @@
 use super::PortAllocator;
-use super::search::Pattern;
 use super::tries::Tries;
 use crate::error::{Error, Result};
 use crate::held::HeldPort;
@@ -41,9 +40,7 @@ impl PortAllocator {
                 held => return held,
             }
         }
-        let one = Pattern { wanted: &[(0, self.config.protocol)], within: true };
-        let mut held = self.take_on(tries, one).map_err(|miss| self.error_of(miss))?;
-        let held = held.next().expect("as many as were asked for");
+        let held = self.take_after(tries, self.config.protocol).map_err(|miss| self.error_of(miss))?;
         state.remember(name, held.port())?;
         Ok(held)
     }

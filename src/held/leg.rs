@@ -98,7 +98,7 @@ impl Leg {
     /// Makes it what [`is_open`](Self::is_open) told.
     pub(super) fn restore(&mut self, open: Option<bool>) -> io::Result<()> {
         match open {
-            None => self.socket = None,
+            None => self.let_go(),
             Some(open) => self.socket().map_or(Ok(()), |socket| imp::set_reuse(socket, open))?,
         }
         Ok(())

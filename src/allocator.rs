@@ -22,9 +22,12 @@ use once_cell::sync::OnceCell;
 use crate::error::Error;
 use crate::error::Result;
 use crate::held::{HeldPort, LegSpec};
+use crate::identity::PublishedPort;
+use crate::protocol::Protocol;
 use crate::stats::{Recorder, Stats};
 use config::Config;
 use pool::Pool;
+use tries::Tries;
 
 /// Gives out held ports of one range. Free to share between threads; all allocators of a process respect each
 /// other's ports, and the kernel sees to those of other processes.
@@ -72,7 +75,27 @@ impl PortAllocator {
     /// privileged number without the right to it, [`Error::TooManyOpenFiles`] at the process's file limit,
     /// [`Error::System`] for what the system should not refuse.
     pub fn acquire(&self) -> Result<HeldPort> {
-        self.take(self.config.protocol).map_err(|miss| self.failed(miss))
+        self.acquire_for(None, &[])
+    }
+
+    /// A port for a protocol that need not be the allocator's, on none of the numbers that are in use `elsewhere`,
+    /// where it is for.
+    pub(crate) fn acquire_for(
+        &self,
+        protocol: Option<Protocol>,
+        elsewhere: &[PublishedPort],
+    ) -> Result<HeldPort> {
+        let tries = Tries::beside(self, elsewhere);
+        self.take_after(tries, protocol.unwrap_or(self.config.protocol)).map_err(|miss| self.failed(miss))
+    }
+
+    /// The same allocator with another number to try first.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn preferring(&self, port: u16) -> Result<Self> {
+        let mut config = self.config.clone();
+        config.request.set_prefer(port)?;
+        config.request.check()?;
+        Ok(Self { recorder: self.recorder.clone(), ..Self::new(config) })
     }
 
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.

@@ -1,5 +1,7 @@
 //! What can go wrong, each with the next step to take.
 
+mod words;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use crate::identity::{Holder, Holders};
 use crate::protocol::Protocol;
+use words::{elsewhere, in_use, output_of, wrong_with};
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,7 +46,8 @@ pub enum Error {
         count: usize,
         /// The number that the search was to begin at, if it was.
         preferred: Option<u16>,
-        /// Who is on them: this process's tests by name, others by pid and program.
+        /// Who is on them: this process's tests by name, others by pid and program, and by
+        /// [container](Holder::published).
         holders: Box<Holders>,
     },
 
@@ -116,7 +120,7 @@ pub enum Error {
     InUse {
         /// The number.
         port: u16,
-        /// Who has it, where that can be told.
+        /// Who has it, where that can be told, and for which [container](Holder::published).
         holder: Option<Box<Holder>>,
         /// When only connections that were closed a moment ago are left (`TIME_WAIT`): how long until the last
         /// of them is gone.
@@ -140,9 +144,12 @@ pub enum Error {
     /// Another listens on a number that was lent.
     #[non_exhaustive]
     #[error(
-        "port {port} was taken by another while it was lent: {holder}\nnext: {}",
+        "{}port {port} was taken by another while it was lent: {holder}\nnext: {}",
+        node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default(),
         if holder.is_this_process() {
             "give what listens there a port of its own"
+        } else if holder.published.is_some() {
+            "start again on another number, or stop that container"
         } else {
             "start again on another number, or keep that program off the range"
         }
@@ -152,6 +159,8 @@ pub enum Error {
         port: u16,
         /// Who listens there.
         holder: Box<Holder>,
+        /// The node that it was lent to, if it was one.
+        node: Option<Box<str>>,
     },
 
     /// Nobody listened in time, or a node did not get ready.
@@ -164,6 +173,61 @@ pub enum Error {
         waited: Duration,
         /// Its last output, or what is known instead.
         output: Box<str>,
+    },
+
+    /// A node did not end.
+    #[non_exhaustive]
+    #[error(
+        "{node} has not ended in {waited:.1?}\n\
+         next: a task is cancelled where it awaits something: let it do so, or put what blocks it into a child process"
+    )]
+    NotStopped {
+        /// The node's name.
+        node: Box<str>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+
+    /// What a node needed besides its own readiness could not be had.
+    #[non_exhaustive]
+    #[error("{node}: {error}")]
+    Node {
+        /// The node's name.
+        node: Box<str>,
+        /// What went wrong.
+        error: Box<Error>,
+    },
+
+    /// A program's argument, or a condition, is about a port that the node does not have.
+    #[non_exhaustive]
+    #[error(
+        "{given} means no port of the node\nnext: {}",
+        if names.is_empty() {
+            "give the port a name with `with_port`, or write {port}".to_owned()
+        } else {
+            format!("its named ports are: {names}")
+        }
+    )]
+    NoSuchPort {
+        /// The word that is about it, as it was written.
+        given: Box<str>,
+        /// The names that there are.
+        names: Box<str>,
+    },
+
+    /// A binary of the package under test is not where cargo puts it.
+    #[non_exhaustive]
+    #[error(
+        "the binary `{name}` is not there{}\n\
+         next: `cargo build --bin {name}` with the profile of the tests; cargo builds the binaries of a package before \
+         its integration tests, but not before its unit tests",
+        looked_at.as_ref().map(|path| format!(" ({})", path.display())).unwrap_or_default()
+    )]
+    NoSuchProgram {
+        /// Its name.
+        name: Box<str>,
+        /// Where it should be.
+        looked_at: Option<Box<Path>>,
     },
 
     /// The process has as many open files as it may.
@@ -193,6 +257,52 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
+    /// A node has no directory for its files: it cannot be made, or the one above it is not this user's alone.
+    #[non_exhaustive]
+    #[error("no directory for files of nodes in {path:?}: {reason}")]
+    Directory {
+        /// The directory.
+        path: Box<Path>,
+        /// What is wrong with it and how to mend it.
+        reason: Box<str>,
+        /// What the system said, if it was asked to do something.
+        source: Option<io::Error>,
+    },
+
+    /// A container engine was not found, or refused something.
+    #[non_exhaustive]
+    #[error("docker: cannot {action}: {reason}")]
+    Docker {
+        /// What was attempted.
+        action: Box<str>,
+        /// What the engine said, and how to mend it.
+        reason: Box<str>,
+        /// The status of the engine's answer, if it gave one.
+        status: Option<u16>,
+    },
+
+    /// A stack of several services did not start.
+    #[non_exhaustive]
+    #[error("the stack did not start: {error}\n{others}")]
+    Stack {
+        /// The name of the service that failed first.
+        service: Box<str>,
+        /// Why.
+        error: Box<Error>,
+        /// How far each of the others was, with its last output.
+        others: Box<str>,
+    },
+
+    /// A node's server has ended that is still needed.
+    #[non_exhaustive]
+    #[error("{node} has ended, {reason}")]
+    Ended {
+        /// The node's name.
+        node: Box<str>,
+        /// Its exit status, what else is known of its end, and its last output.
+        reason: Box<str>,
+    },
+
     /// The operating system refused something that it should not.
     #[non_exhaustive]
     #[error("cannot {action}{}: {source}", port.map(|port| format!(" port {port}")).unwrap_or_default())]
@@ -219,6 +329,23 @@ impl Error {
         Self::InvalidRequest { given: given.into(), reason }
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn no_such_port(given: String, names: &[&str]) -> Self {
+        Self::NoSuchPort { given: given.into(), names: names.join(", ").into() }
+    }
+
+    /// The same, with the name of the node that it is about.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of_node(self, name: &str) -> Self {
+        match self {
+            Self::NotReady { .. } | Self::NotStopped { .. } | Self::Ended { .. } | Self::Node { .. } => self,
+            Self::Stolen { port, holder, node } => {
+                Self::Stolen { port, holder, node: node.or_else(|| Some(name.into())) }
+            }
+            error => Self::Node { node: name.into(), error: Box::new(error) },
+        }
+    }
+
     /// `mend` is one way to go on; another directory is always the other.
     pub(crate) fn state_directory(
         path: &Path,
@@ -226,11 +353,24 @@ impl Error {
         mend: impl fmt::Display,
         source: Option<io::Error>,
     ) -> Self {
-        let said = source.as_ref().map(|source| format!(": {source}")).unwrap_or_default();
-        let reason = format!(
-            "{wrong}{said}\nnext: {mend}, or choose another directory with `state_dir` or HELDPORT_STATE_DIR"
-        );
-        Self::StateDirectory { path: path.into(), reason: reason.into(), source }
+        let mend = format!("{mend}, or choose another directory with `state_dir` or HELDPORT_STATE_DIR");
+        Self::StateDirectory { path: path.into(), reason: wrong_with(&wrong, source.as_ref(), &mend), source }
+    }
+
+    /// `mend` is one way to go on; another directory is always the other.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn directory(
+        path: &Path,
+        wrong: impl fmt::Display,
+        mend: impl fmt::Display,
+        source: Option<io::Error>,
+    ) -> Self {
+        let mend = format!("{mend}, or set TMPDIR to another directory");
+        Self::Directory { path: path.into(), reason: wrong_with(&wrong, source.as_ref(), &mend), source }
+    }
+
+    pub(crate) fn stolen(port: u16, thief: Holder) -> Self {
+        Self::Stolen { port, holder: Box::new(thief), node: None }
     }
 
     /// For `map_err`: the system refused to do `action` with `port`.
@@ -256,65 +396,5 @@ impl fmt::Debug for Error {
     }
 }
 
-fn in_use(holder: Option<&Holder>, retry_after: Option<Duration>) -> String {
-    match (holder, retry_after) {
-        (Some(holder), _) if holder.is_this_process() => {
-            format!("{holder}\nnext: release that port first, or let heldport pick a number")
-        }
-        (Some(holder), _) => format!("{holder}\nnext: stop that program, or let heldport pick a number"),
-        (None, Some(after)) => format!(
-            "only connections closed a moment ago are left on it (TIME_WAIT)\nnext: retry in {:.0} s",
-            after.as_secs_f64().ceil()
-        ),
-        (None, None) => "by whom cannot be told\nnext: let heldport pick a number".to_owned(),
-    }
-}
-
-/// What to do about a range without a free port.
-fn elsewhere(preferred: Option<u16>, range: &RangeInclusive<u16>, count: usize) -> String {
-    // Several together cannot be waited for, and what is excluded may be all that is in their way.
-    let otherwise = if count == 1 {
-        "or wait for one with `acquire_within`"
-    } else {
-        "or exclude fewer (`exclude_well_known(false)`)"
-    };
-    let Some(preferred) = preferred else {
-        return format!("widen the range, release ports earlier, {otherwise}");
-    };
-    // Behind those that were tried; where the numbers end there, well before them.
-    let other = range.end().checked_add(1).unwrap_or_else(|| preferred.saturating_sub(1000).max(1024));
-    format!("start elsewhere, such as at {other}, try more numbers (`attempts`), {otherwise}")
-}
-
-fn output_of(output: &str) -> String {
-    if output.is_empty() { String::new() } else { format!("\n{output}") }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::error::Error as _;
-
-    #[test]
-    fn an_error_is_small_and_can_cross_threads() {
-        fn check<T: Send + Sync + 'static>() {}
-        check::<Error>();
-        assert!(size_of::<Error>() <= 48, "{} bytes", size_of::<Error>());
-    }
-
-    #[test]
-    fn the_systems_word_is_the_source() {
-        let error = Error::system(80, "bind")(io::Error::other("no such luck"));
-        assert_eq!(error.to_string(), "cannot bind port 80: no such luck");
-        assert_eq!(format!("{error:?}"), error.to_string(), "as a test shows it that unwraps");
-        assert_eq!(error.source().unwrap().to_string(), "no such luck");
-        let error = Error::system(None, "read the port range")(io::Error::other("gone"));
-        assert_eq!(error.to_string(), "cannot read the port range: gone");
-    }
-
-    #[test]
-    fn a_number_in_time_wait_says_when_to_retry() {
-        let error = Error::InUse { port: 80, holder: None, retry_after: Some(Duration::from_millis(41_200)) };
-        assert!(error.to_string().ends_with("next: retry in 42 s"), "{error}");
-    }
-}
+mod tests;

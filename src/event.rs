@@ -81,6 +81,16 @@ pub enum PortEvent {
         /// Its program, where known.
         program: Option<String>,
     },
+    /// Another than the borrower serves on the lent number. A node that may move tries the next one.
+    #[non_exhaustive]
+    Stolen {
+        /// The number.
+        port: u16,
+        /// The thief's process, where known.
+        pid: Option<u32>,
+        /// Its program, where known.
+        program: Option<String>,
+    },
     /// It is closed to all but the borrower again.
     #[non_exhaustive]
     Reclaimed {
@@ -151,6 +161,9 @@ impl PortEvent {
             Self::Borrowed { port, pid, program } => {
                 debug!(target: TARGET, port, pid, program, "port borrowed");
             }
+            Self::Stolen { port, pid, program } => {
+                warn!(target: TARGET, port, pid, program, "port stolen while it was lent");
+            }
             Self::Reclaimed { port } => debug!(target: TARGET, port, "port reclaimed"),
             Self::HandedOver { port, to } => debug!(target: TARGET, port, to, "port handed over"),
             Self::Released { port } => debug!(target: TARGET, port, "port released"),
@@ -177,12 +190,20 @@ impl fmt::Display for PortEvent {
             Self::Lent { port } => write!(f, "lent {port}"),
             Self::Borrowed { port, pid, program } => {
                 write!(f, "{port} is borrowed")?;
-                pid.map_or(Ok(()), |pid| write!(f, " by pid {pid}"))?;
-                program.as_ref().map_or(Ok(()), |program| write!(f, " ({program})"))
+                by(f, *pid, program.as_deref())
+            }
+            Self::Stolen { port, pid, program } => {
+                write!(f, "{port} was stolen while it was lent")?;
+                by(f, *pid, program.as_deref())
             }
             Self::Reclaimed { port } => write!(f, "reclaimed {port}"),
             Self::HandedOver { port, to } => write!(f, "handed {port} over to {to}"),
             Self::Released { port } => write!(f, "released {port}"),
         }
     }
+}
+
+fn by(f: &mut fmt::Formatter<'_>, pid: Option<u32>, program: Option<&str>) -> fmt::Result {
+    pid.map_or(Ok(()), |pid| write!(f, " by pid {pid}"))?;
+    program.map_or(Ok(()), |program| write!(f, " ({program})"))
 }

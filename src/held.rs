@@ -1,6 +1,10 @@
 //! A held port: the sockets that keep everyone else off a number, and the ways to hand it over.
 
+mod activation;
 mod borrower;
+mod datagrams;
+#[cfg(feature = "tokio")]
+mod engine;
 mod fork;
 mod hand_over;
 mod hold;
@@ -21,10 +25,10 @@ pub(crate) use socket::Remainder;
 pub(crate) use take_over::take_over;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use parking_lot::Mutex;
+use socket2::Socket;
 
 use crate::claims::Claim;
 #[cfg(doc)]
@@ -32,14 +36,10 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::PortEvent;
 use crate::holder;
-use crate::imp;
 use crate::protocol::Protocol;
 use crate::stats::Recorder;
 use hold::Hold;
 use registration::Registration;
-
-/// The name that a socket-activated child finds in `LISTEN_FDNAMES`.
-const LISTENER_NAME: &str = "heldport";
 
 /// A port that nobody else can take: the socket on it is bound until this value is dropped.
 ///
@@ -47,7 +47,8 @@ const LISTENER_NAME: &str = "heldport";
 /// |---|---|---|
 /// | a server in this process | [`into_listener`](Self::into_listener) | nobody: the held socket itself listens |
 /// | one that you will restart | [`listen`](Self::listen) | nobody unseen: the hold stays behind the listener, and a thief in the microseconds before is an error |
-/// | a child that inherits sockets | [`spawn_with_listeners`](Self::spawn_with_listeners) | likewise |
+/// | a UDP server that you will restart | [`udp_socket`](Self::udp_socket) | nobody: it is a handle of the held socket itself |
+/// | a child that inherits sockets | [`spawn_with_listeners`](Self::spawn_with_listeners) | as for `listen`; of UDP, nobody |
 /// | a child that binds by number | [`lend`](Self::lend), then [`wait_borrowed`](Self::wait_borrowed), [`reclaim`](Self::reclaim) | only who asks for this very number with SO_REUSEADDR before the child listens; then `wait_borrowed` reports it |
 ///
 /// ```
@@ -170,6 +171,13 @@ impl HeldPort {
         self.hold.lock().is_lent()
     }
 
+    /// Whether the next `lend` lets the sockets go: as its allocator says, or since its node's program asks for it. Of a
+    /// port that is lent nothing changes.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn release_first(&self, wanted: bool) {
+        self.hold.lock().set_release_first(wanted);
+    }
+
     /// A new listener on the first leg's address. The hold stays behind it: drop the listener, and the number is
     /// held as before, for the next one.
     ///
@@ -213,7 +221,7 @@ impl HeldPort {
         loop {
             match self.try_into_listener() {
                 Err(failed) if grace.pause_after(&failed.error) => self = failed.port,
-                done => return done,
+                done => return done.map_err(HandOverError::told),
             }
         }
     }
@@ -259,14 +267,84 @@ impl HeldPort {
                 Ok(HeldUdpSocket::new(addr.ip(), socket, others, registration))
             }
             Err((error, hold)) => {
-                Err(HandOverError { error, port: Self { hold: Mutex::new(hold), registration } })
+                let port = Self { hold: Mutex::new(hold), registration };
+                Err(HandOverError { error, port }.told())
             }
         }
     }
 
+    /// A second handle of the held UDP socket: no second bind, so no instant at which the number is open. The hold stays
+    /// behind it: drop the handle, and the number is held as before, for the next one. Keep the port as long as you use
+    /// the handle.
+    ///
+    /// What was sent so far is thrown away, and the socket blocks and has no timeouts, whatever an earlier server set.
+    /// Its other options stay as they were set, and so does a `shutdown`.
+    ///
+    /// Handles are one socket. Of two that are used at once, here or in a child, each datagram reaches one of them, and
+    /// what one sets the other has: end a server before you make the socket of the next. Before you
+    /// [`lend`](Self::lend), drop the handle too: as long as it lives, no server can bind beside it.
+    ///
+    /// Where the port is lent, UDP is taken back for this, and held from then on; TCP stays lent.
+    ///
+    /// ```
+    /// use heldport::{PortAllocator, Protocol};
+    ///
+    /// let port = PortAllocator::builder().protocol(Protocol::Udp).build()?.acquire()?;
+    /// for _restart in 0..3 {
+    ///     let server = port.udp_socket()?;
+    ///     assert_eq!(server.local_addr().unwrap(), port.addr());
+    /// }
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// Wrong: the second server empties the queue of the first, and gets a part of its datagrams.
+    ///
+    /// ```
+    /// # use heldport::{PortAllocator, Protocol};
+    /// # let port = PortAllocator::builder().protocol(Protocol::Udp).build()?.acquire()?;
+    /// let first = port.udp_socket()?;
+    /// let second = port.udp_socket()?; // wrong: `first` is still there
+    /// # drop((first, second));
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::WrongProtocol`] if the port is not held for UDP. Where it is lent, [`Error::InUse`] if a borrower has
+    /// it for UDP that has not let go after half a second, [`Error::Stolen`] if a stranger has.
+    /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses, or an earlier server has connected the
+    /// socket. The port stays as it was.
+    pub fn udp_socket(&self) -> Result<UdpSocket> {
+        let socket = self.udp_handle()?;
+        self.renew(&socket)?;
+        self.registration.handed_over("a handle of the UDP socket");
+        Ok(socket.into())
+    }
+
+    /// The lock is free between tries.
+    fn udp_handle(&self) -> Result<Socket> {
+        ForkGrace::retry(|| self.udp_handle_once()).map_err(|error| holder::told(error, None))
+    }
+
+    fn udp_handle_once(&self) -> Result<Socket> {
+        let (socket, reclaimed) = {
+            let mut hold = self.hold.lock();
+            let lent = hold.is_lent();
+            (hold.udp_socket(), lent && !hold.is_lent())
+        };
+        if reclaimed {
+            self.registration.emit(&PortEvent::Reclaimed { port: self.port() });
+        }
+        socket
+    }
+
+    fn renew(&self, socket: &Socket) -> Result<()> {
+        datagrams::renew(socket)
+            .map_err(|e| holder::refusal(self.port(), "serve again from the UDP socket of", e))
+    }
+
     /// A listener beside the hold. The lock is free between tries.
     fn listener(&self) -> Result<TcpListener> {
-        ForkGrace::retry(|| self.listen_once())
+        ForkGrace::retry(|| self.listen_once()).map_err(|error| holder::told(error, None))
     }
 
     fn listen_once(&self) -> Result<TcpListener> {
@@ -279,24 +357,6 @@ impl HeldPort {
             self.registration.emit(&PortEvent::Lent { port: self.port() });
         }
         listener
-    }
-
-    /// Starts a child that inherits a listener on this port, by the protocol of systemd's socket activation:
-    /// `LISTEN_FDS=1`, `LISTEN_PID`, `LISTEN_FDNAMES=heldport`, and the listener as file 3.
-    ///
-    /// The hold stays here, so the child can be started again on the same number. This process keeps no copy of
-    /// the listener: connections end when the child does. Everything that the command was given is kept, save a
-    /// changed `arg0`. Where the system cannot lend, see [`listen`](Self::listen).
-    ///
-    /// # Errors
-    /// [`Error::InUse`] if somebody listens on the port, [`Error::WrongProtocol`] if it is held for UDP alone,
-    /// [`Error::System`] if the program cannot be started, or off Linux. The port stays as it was.
-    pub fn spawn_with_listeners(&self, command: Command) -> Result<Child> {
-        let listener = self.listener()?;
-        let child = imp::spawn_with_listener(command, listener.into(), LISTENER_NAME)
-            .map_err(|e| holder::refusal(self.port(), "start the program with a listener on", e))?;
-        self.registration.handed_over("a child");
-        Ok(child)
     }
 
     /// Ends the hold and returns the number, which from now on anyone may take. Dropping does the same.

@@ -2,6 +2,7 @@
 //! known by their test's name.
 
 mod descent;
+mod source;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -15,9 +16,12 @@ use smallvec::SmallVec;
 use socket2::{Socket, Type};
 
 use crate::error::Error;
-use crate::identity::{Holder, Holders, Identity};
+use crate::identity::{Holder, Holders, Identity, PublishedPort};
 use crate::imp::{self, PortSocket, Process, Query, SocketState};
 use crate::protocol::Protocol;
+pub(crate) use source::told;
+#[cfg(feature = "docker")]
+pub(crate) use source::{HolderSource, add_source};
 
 /// The most time that an error may take to find out who is to blame.
 const BLAME_BUDGET: Duration = Duration::from_millis(50);
@@ -53,7 +57,7 @@ pub(crate) fn is_own(port: u16) -> bool {
 }
 
 /// The test that a thread of this process runs.
-fn test_of(thread: &Thread) -> Option<String> {
+pub(crate) fn test_of(thread: &Thread) -> Option<String> {
     // Under nextest a process runs one test.
     let nextest = std::env::var("NEXTEST_TEST_NAME").ok();
     nextest.or_else(|| thread.name().filter(|name| *name != "main").map(str::to_owned))
@@ -65,7 +69,16 @@ fn test_of(thread: &Thread) -> Option<String> {
 /// # Errors
 /// If this system does not tell.
 pub(crate) fn listeners_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<Holder>> {
-    let mut listeners = name(listening_at(addrs, transport)?, IDENTITY_BUDGET).named;
+    let sockets = listening_at(addrs, transport)?;
+    let inodes: Vec<u64> = sockets.iter().map(|socket| socket.inode).collect();
+    let mut listeners = name(sockets, Instant::now() + IDENTITY_BUDGET).named;
+    if listeners.iter().any(|listener| listener.pid.is_none()) {
+        // Whoever has closed its socket in the meantime is not there unseen.
+        let left = listening_at(addrs, transport)?;
+        let is_there = |inode| left.iter().any(|socket| socket.inode == inode);
+        let mut inodes = inodes.into_iter();
+        listeners.retain(|listener| inodes.next().is_some_and(is_there) || listener.pid.is_some());
+    }
     worst_first(&mut listeners);
     Ok(listeners)
 }
@@ -85,6 +98,15 @@ fn listening_at(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<PortSoc
     Ok(sockets)
 }
 
+/// Where they are who listen there, without who they are: that is a look at all processes, and this is one question.
+///
+/// # Errors
+/// If this system does not tell.
+#[cfg(feature = "tokio")]
+pub(crate) fn listened_on(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<SocketAddr>> {
+    Ok(listening_at(addrs, transport)?.iter().map(|socket| socket.local).collect())
+}
+
 /// How many connections to listeners at these addresses nobody has accepted yet.
 ///
 /// # Errors
@@ -92,6 +114,23 @@ fn listening_at(addrs: &[SocketAddr], transport: Type) -> io::Result<Vec<PortSoc
 #[cfg(feature = "tokio")]
 pub(crate) fn queued_at(addrs: &[SocketAddr], transport: Type) -> io::Result<u32> {
     Ok(listening_at(addrs, transport)?.iter().map(|socket| socket.queued).sum())
+}
+
+/// Shuts the connections that this process has accepted at these addresses. Those that it has made to there have
+/// numbers of their own.
+///
+/// # Errors
+/// If this system does not tell which there are.
+#[cfg(feature = "tokio")]
+pub(crate) fn shut_connections(addrs: &[SocketAddr]) -> io::Result<()> {
+    let Some(first) = addrs.first() else { return Ok(()) };
+    let mut sockets = imp::sockets(Query::AllOn(first.port()), Type::STREAM)?;
+    sockets.retain(|socket| {
+        let is_here = addrs.iter().any(|addr| in_the_way(addr.ip(), socket));
+        is_here && socket.state == SocketState::Connected && socket.inode != 0
+    });
+    imp::shut(&sockets.iter().map(|socket| socket.inode).collect::<Vec<_>>());
+    Ok(())
 }
 
 /// Whether a listener belongs to a child of this process, or to what the child has started. `None` if its process
@@ -104,8 +143,8 @@ pub(crate) fn belongs_to(listener: &Holder, child: u32) -> Option<bool> {
             ancestry.peek()?;
             Some(ancestry.any(|process| process.pid == child))
         }
-        // Another user's process, which cannot be seen: the child may have become that user.
-        (None, Some(uid)) => Some(imp::users_of(child).contains(&uid)),
+        // A process that cannot be looked into: the child may be one, since it has become that user. Root sees all.
+        (None, Some(uid)) => Some(!imp::is_root() && imp::hidden_users_of(child).contains(&uid)),
         // This system does not tell.
         (None, None) => Some(true),
     }
@@ -139,7 +178,8 @@ pub(crate) fn in_use(ips: &[IpAddr], port: u16, protocol: Protocol) -> Error {
         _ => 2,
     });
     holding.truncate(1);
-    let holder = name(holding, BLAME_BUDGET).named.pop().or_else(|| own_holder(port)).map(Box::new);
+    let named = name(holding, Instant::now() + BLAME_BUDGET).named;
+    let holder = named.into_iter().next().or_else(|| own_holder(port)).map(Box::new);
     Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
 }
 
@@ -185,26 +225,44 @@ impl InUse {
     }
 }
 
-/// Who is on these numbers at these addresses, for the error that says that none is free.
-pub(crate) fn holders_of(in_use: &InUse, ips: &[IpAddr], protocol: Protocol) -> Holders {
-    let (Some(first), Some(last)) = (in_use.lowest.first(), in_use.lowest.last()) else {
-        return Holders::default();
-    };
+/// Who is on these numbers at these addresses, for the error that says that none is free. `elsewhere`: why some of
+/// them were left alone.
+pub(crate) fn holders_of(
+    in_use: &InUse,
+    ips: &[IpAddr],
+    protocol: Protocol,
+    elsewhere: &[PublishedPort],
+) -> Holders {
+    let until = Instant::now() + BLAME_BUDGET;
+    let published_on = |port: &u16| elsewhere.iter().find(|other| other.address.port() == *port);
+    let (theirs, here): (Vec<u16>, Vec<u16>) =
+        in_use.lowest.iter().partition(|port| published_on(port).is_some());
+    let mut holders = holders_here(&here, ips, protocol, until);
+    holders.named.extend(theirs.iter().filter_map(published_on).cloned().map(Holder::from));
+    holders.named.sort_by_key(|holder| holder.address.port());
+    holders.more = in_use.count - holders.named.len();
+    holders
+}
+
+/// Who is on these numbers, which are in ascending order: one for each that is told of.
+fn holders_here(ports: &[u16], ips: &[IpAddr], protocol: Protocol, until: Instant) -> Holders {
+    let (Some(first), Some(last)) = (ports.first(), ports.last()) else { return Holders::default() };
     let told = sockets_of(protocol, Query::Holding { first: *first, last: *last });
     let unreadable = told.as_ref().err().map(io::Error::to_string);
     let mut sockets = told.unwrap_or_default();
     sockets.retain(|socket| {
-        in_use.lowest.contains(&socket.local.port()) && ips.iter().any(|ip| in_the_way(*ip, socket))
+        ports.contains(&socket.local.port()) && ips.iter().any(|ip| in_the_way(*ip, socket))
     });
     sockets.sort_by_key(|socket| (socket.local.port(), socket.state != SocketState::Listening));
     sockets.dedup_by_key(|socket| socket.local.port());
-    let mut holders = name(sockets, BLAME_BUDGET);
+    let mut holders = name(sockets, until);
     // A number that this process holds is claimed, whatever its address and protocol, and whatever the system tells.
     let seen: Vec<u16> = holders.named.iter().map(|holder| holder.address.port()).collect();
-    let unseen = in_use.lowest.iter().filter(|port| !seen.contains(port));
-    holders.named.extend(unseen.filter_map(|port| own_holder(*port)));
-    holders.named.sort_by_key(|holder| holder.address.port());
-    holders.more = in_use.count - holders.named.len();
+    let (own, unseen): (Vec<u16>, Vec<u16>) =
+        ports.iter().filter(|port| !seen.contains(port)).partition(|port| is_own(**port));
+    let is_there = |other: &PublishedPort| source::meets(other, ips, protocol);
+    let others = source::complete(&mut holders.named, &unseen, until, is_there);
+    holders.named.extend(own.into_iter().filter_map(own_holder).chain(others));
     holders.unreadable = unreadable.or(holders.unreadable);
     holders
 }
@@ -220,12 +278,12 @@ fn own_holder(port: u16) -> Option<Holder> {
 }
 
 /// Names the owners of sockets.
-fn name(sockets: Vec<PortSocket>, budget: Duration) -> Holders {
+fn name(sockets: Vec<PortSocket>, until: Instant) -> Holders {
     if sockets.is_empty() {
         return Holders::default();
     }
     let inodes: Vec<u64> = sockets.iter().map(|socket| socket.inode).collect();
-    let (owners, unreadable) = match imp::find_owners(&inodes, Instant::now() + budget) {
+    let (owners, unreadable) = match imp::find_owners(&inodes, until) {
         Ok(owners) => (owners, None),
         Err(e) => (HashMap::new(), Some(format!("/proc: {e}"))),
     };

@@ -1,9 +1,12 @@
 //! Who is on a port: the words for it. `holder.rs` finds out.
 
+mod published;
+
 use std::fmt;
 use std::net::SocketAddr;
 
 use crate::protocol::Protocol;
+pub use published::PublishedPort;
 
 /// Whether a socket's owner belongs to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +38,12 @@ pub struct Holder {
     pub program: Option<String>,
     /// The user id that its socket was made under.
     pub uid: Option<u32>,
-    /// The test that it runs, where known: this process's tests by thread name, others by nextest's name.
+    /// The test that it runs, where known: this process's tests by thread name, others by nextest's name, and that of
+    /// a container by this crate's label.
     pub test: Option<String>,
+    /// The container that has the port by it, where it may be an engine's proxy, and an engine tells that this
+    /// process has connected to (feature `docker`). Only errors find it out.
+    pub published: Option<Box<PublishedPort>>,
     /// Whether it belongs to this process.
     pub identity: Identity,
     pub(crate) command_line: Vec<String>,
@@ -68,9 +75,26 @@ impl Holder {
             program: None,
             uid: None,
             test: None,
+            published: None,
             identity: Identity::Unknown,
             command_line: Vec::new(),
         }
+    }
+
+    /// Notes for whom an engine has the number.
+    pub(crate) fn publishes(&mut self, published: PublishedPort) {
+        self.test = published.test.clone().or(self.test.take());
+        self.published = Some(Box::new(published));
+    }
+}
+
+/// What is known of a holder by an engine's word alone.
+impl From<PublishedPort> for Holder {
+    fn from(published: PublishedPort) -> Self {
+        let mut holder = Self::anonymous(published.address, false);
+        holder.protocol = published.protocol;
+        holder.publishes(published);
+        holder
     }
 }
 
@@ -84,6 +108,7 @@ impl fmt::Debug for Holder {
             .field("program", &self.program)
             .field("uid", &self.uid)
             .field("test", &self.test)
+            .field("published", &self.published)
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
@@ -91,21 +116,39 @@ impl fmt::Debug for Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.pid, &self.program) {
-            _ if self.is_this_process() => f.write_str("this process")?,
-            (Some(pid), Some(program)) => write!(f, "pid {pid} ({program})")?,
-            (Some(pid), None) => write!(f, "pid {pid}")?,
-            (None, _) => f.write_str("a process that cannot be seen")?,
+        // By an engine's word alone, there is no process.
+        let has_process = self.published.is_none() || self.pid.is_some() || self.uid.is_some();
+        if let Some(published) = &self.published {
+            let through = if has_process { ", through " } else { "" };
+            write!(f, "held by {}{through}", published.publisher())?;
         }
-        if let (None, Some(uid)) = (self.pid, self.uid) {
-            write!(f, " (uid {uid})")?;
+        if has_process {
+            self.fmt_process(f)?;
         }
         if let Some(test) = &self.test {
             write!(f, ", test `{test}`")?;
         }
-        let state = if self.listening { "listening on" } else { "bound to" };
+        let state = match (has_process, self.listening) {
+            (false, _) => "published on",
+            (true, true) => "listening on",
+            (true, false) => "bound to",
+        };
         write!(f, ", {state} {}", self.address)?;
         if self.protocol == Protocol::Udp { f.write_str(" (UDP)") } else { Ok(()) }
+    }
+}
+
+impl Holder {
+    fn fmt_process(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.program) {
+            _ if self.is_this_process() => f.write_str("this process"),
+            (Some(pid), Some(program)) => write!(f, "pid {pid} ({program})"),
+            (Some(pid), None) => write!(f, "pid {pid}"),
+            (None, _) => {
+                f.write_str("a process that cannot be seen")?;
+                self.uid.map_or(Ok(()), |uid| write!(f, " (uid {uid})"))
+            }
+        }
     }
 }
 
@@ -156,5 +199,29 @@ mod tests {
         let mut holder = Holder::anonymous("[::1]:80".parse().unwrap(), false);
         holder.uid = Some(0);
         assert_eq!(holder.to_string(), "a process that cannot be seen (uid 0), bound to [::1]:80");
+    }
+
+    #[test]
+    fn the_container_comes_before_the_process_that_has_the_port_for_it() {
+        let published = PublishedPort::of_tests("0.0.0.0:80", Protocol::Tcp);
+        let mut holder = Holder::anonymous("0.0.0.0:80".parse().unwrap(), true);
+        (holder.pid, holder.program) = (Some(1), Some("docker-proxy".into()));
+        holder.publishes(published.clone());
+        assert_eq!(
+            holder.to_string(),
+            "held by container web-1 of image nginx, through pid 1 (docker-proxy), listening on 0.0.0.0:80"
+        );
+        (holder.pid, holder.program, holder.uid) = (None, None, Some(0));
+        holder.publishes(PublishedPort { test: Some("suite::web".into()), ..published.clone() });
+        assert_eq!(
+            holder.to_string(),
+            "held by container web-1 of image nginx, through a process that cannot be seen (uid 0), \
+             test `suite::web`, listening on 0.0.0.0:80"
+        );
+        let by_word = Holder::from(PublishedPort { protocol: Protocol::Udp, ..published });
+        assert_eq!(
+            by_word.to_string(),
+            "held by container web-1 of image nginx, published on 0.0.0.0:80 (UDP)"
+        );
     }
 }

@@ -16,12 +16,18 @@ pub(crate) use other::*;
 
 mod files;
 pub(crate) use files::*;
+#[cfg(feature = "docker")]
+mod peer;
+#[cfg(feature = "docker")]
+pub(crate) use peer::peer_of;
 
 #[cfg(test)]
 pub(crate) mod simulate;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+#[cfg(feature = "docker")]
+use std::process::ExitStatus;
 
 use once_cell::sync::OnceCell;
 use socket2::{Domain, Socket, Type};
@@ -79,6 +85,35 @@ pub(crate) struct Origin {
     pub(crate) started: std::time::Duration,
 }
 
+/// What a child can be told.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    /// To end by itself.
+    Terminate,
+    Pause,
+    Resume,
+}
+
+/// Has the command's process lead a group of its own, which signals to this one's do not reach.
+///
+/// # Errors
+/// `Unsupported` where there are no such groups.
+#[cfg(feature = "docker")]
+#[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "other systems have no groups"))]
+pub(crate) fn lead_group(command: &mut std::process::Command) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = command;
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no groups of processes"))
+    }
+}
+
 /// An unbound socket that no child inherits. On `::`, `dual_stack` says whether it takes IPv4 too.
 pub(crate) fn open_socket(ip: IpAddr, transport: Type, dual_stack: bool) -> io::Result<Socket> {
     #[cfg(test)]
@@ -108,4 +143,13 @@ fn check_ipv6() -> io::Result<()> {
 pub(crate) fn lacks_address(error: &io::Error) -> bool {
     // The one that std has no kind for is EAFNOSUPPORT.
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
+}
+
+/// The status of a program that has ended elsewhere, with this exit code.
+#[cfg(feature = "docker")]
+pub(crate) fn exit_status(code: i32) -> ExitStatus {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::from_raw((code & 0xff) << 8);
+    #[cfg(windows)]
+    return std::os::windows::process::ExitStatusExt::from_raw(code.unsigned_abs());
 }

@@ -34,7 +34,9 @@
 //! | what a test needs | what to use |
 //! |---|---|
 //! | ports, or listeners, as parameters | [`with_ports`], the fixtures `held_port`, `held_ports`, `held_listener` for rstest (feature `rstest`) |
-//! | a server, as a task or a child process, waited for and ended | [`TestNode`] |
+//! | a server, as a task or a child process, waited for, restarted and ended | [`TestNode`] |
+//! | a container on a port that was never free | `docker::Docker`, or a [`TestNode`] with one (feature `docker`) |
+//! | several of them that know each other | [`TestCluster`] |
 //! | a port, and its own way with it | [`HeldPort::acquire`] |
 //! | ports of a range, or an address, several at once, the same every run | [`PortAllocator`]; [`guide::choosing`] has a row for every habit |
 //!
@@ -45,9 +47,11 @@
 //! | a server in this process | [`HeldPort::into_listener`], [`HeldListener::into_tokio`] |
 //! | the same, restarted on its number | [`HeldPort::listen`], [`HeldPort::listen_tokio`] for each start |
 //! | a child process that is told a number | [`HeldPort::lend`], spawn, [`HeldPort::wait_borrowed`], [`HeldPort::reclaim`] |
+//! | a container | `docker::Docker::run`: the engine binds over the lent hold |
 //! | a child process that takes sockets (systemd, `listenfd`, gunicorn) | [`HeldPort::spawn_with_listeners`] |
 //! | something that binds without SO_REUSEADDR | [`HeldPort::release`] just before it starts, then check |
 //! | a UDP server in this process | [`HeldPort::into_udp_socket`] |
+//! | the same, restarted on its number | [`HeldPort::udp_socket`], [`HeldPort::udp_socket_tokio`] for each start |
 //! | a child process that binds UDP | [`HeldPort::lend`], which lets the number go, spawn, [`HeldPort::wait_borrowed`], [`HeldPort::reclaim`] |
 //!
 //! A child by number:
@@ -86,8 +90,8 @@
 //! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name.
 //!
 //! A UDP number that is lent is free until its server binds it: both sides would need SO_REUSEADDR, which few set, and
-//! a socket that stayed behind would swallow the server's datagrams. Where the server is in this process, give it the
-//! socket.
+//! a socket that stayed behind would swallow the server's datagrams. Where the server is in this process, or takes
+//! sockets, give it the socket.
 //!
 //! [`HeldPort::listen`] and [`HeldPort::spawn_with_listeners`] lend the first leg to themselves, for three system
 //! calls. A stranger that listens on this very number just then makes them an error; two listeners there never are.
@@ -115,7 +119,8 @@
 //!
 //! Holds end with their process, however it dies: the kernel closes the sockets. No child inherits a held socket
 //! unless it is passed on purpose. Only [`std::mem::forget`] and values in `static`s (an rstest `#[once]` fixture)
-//! keep a port for the rest of the process's life. The child of a [`TestNode`] dies with its test on Linux.
+//! keep a port for the rest of the process's life. The child of a [`TestNode`] ends with its test, and with all that it has
+//! started; on Linux also if the test is killed.
 //!
 //! # Figures and events
 //!
@@ -129,6 +134,9 @@ mod allocator;
 mod claims;
 #[cfg(feature = "macros")]
 mod delivery;
+mod directory;
+#[cfg(feature = "docker")]
+pub mod docker;
 mod error;
 mod event;
 #[cfg(feature = "rstest")]
@@ -149,11 +157,13 @@ mod owner;
 mod progress;
 mod protocol;
 mod range;
+#[cfg(test)]
+mod soon;
 mod state;
 mod stats;
 
 /// The README's code is compiled with the tests.
-#[cfg(all(doctest, feature = "macros", feature = "tokio"))]
+#[cfg(all(doctest, feature = "macros", feature = "compose"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -163,10 +173,13 @@ pub use delivery::with_ports;
 pub use error::{Error, Result};
 pub use event::PortEvent;
 pub use held::{HandOverError, HeldListener, HeldPort, HeldSocket, HeldUdpSocket};
-pub use identity::{Borrower, Holder, Holders, Identity};
+pub use identity::{Borrower, Holder, Holders, Identity, PublishedPort};
 pub use lane::Lane;
 #[cfg(feature = "tokio")]
-pub use node::{Listeners, NodePorts, TestNode, TestNodeBuilder};
+pub use node::{
+    HandOver, IntoReadiness, Listeners, LogPattern, NodePorts, ProgramSpec, Ready, TestCluster,
+    TestClusterBuilder, TestNode, TestNodeBuilder,
+};
 pub use progress::console_progress;
 pub use protocol::Protocol;
 pub use range::{Port, PortRange, PortRangeIter, PortRequest, WellKnown};

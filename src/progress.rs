@@ -149,13 +149,13 @@ impl Line {
     }
 }
 
-const GREEN: &str = "32";
-const RED: &str = "31";
+pub(crate) const GREEN: &str = "32";
+pub(crate) const RED: &str = "31";
 const DIM: &str = "2";
 
 /// What stderr can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Style {
+pub(crate) enum Style {
     /// Complete lines of text.
     Plain,
     /// A line that is written over until it is complete.
@@ -163,7 +163,7 @@ enum Style {
 }
 
 impl Style {
-    fn new(terminal: bool, var: impl Fn(&str) -> Option<OsString>) -> Self {
+    pub(crate) fn new(terminal: bool, var: impl Fn(&str) -> Option<OsString>) -> Self {
         if !terminal || var("TERM").is_some_and(|term| term == "dumb") {
             return Self::Plain;
         }
@@ -171,14 +171,14 @@ impl Style {
     }
 
     /// The begin of a line, in place of what is shown of this or another thread's.
-    fn rewritten(self, so_far: &str) -> String {
+    pub(crate) fn rewritten(self, so_far: &str) -> String {
         match self {
             Self::Plain => so_far.to_owned(),
             Self::Live { .. } => format!("\r\x1b[K{}", self.painted(DIM, so_far)),
         }
     }
 
-    fn painted(self, colour: &str, text: &str) -> String {
+    pub(crate) fn painted(self, colour: &str, text: &str) -> String {
         match self {
             Self::Live { colour: true } if !text.is_empty() => format!("\x1b[{colour}m{text}\x1b[0m"),
             _ => text.to_owned(),

@@ -5,8 +5,9 @@ use socket2::Type;
 /// What a port is held for.
 ///
 /// The two are held in different ways, since UDP knows no listening. A TCP number can be lent; a UDP one is handed
-/// over as the socket ([`HeldPort::into_udp_socket`](crate::HeldPort::into_udp_socket)), or let go by
-/// [`lend`](crate::HeldPort::lend) just before the program starts that binds it, and looked at afterwards.
+/// over as the socket ([`HeldPort::into_udp_socket`](crate::HeldPort::into_udp_socket),
+/// [`udp_socket`](crate::HeldPort::udp_socket), [`spawn_with_listeners`](crate::HeldPort::spawn_with_listeners)), or
+/// let go by [`lend`](crate::HeldPort::lend) just before the program starts that binds it, and looked at afterwards.
 ///
 /// SCTP is out of scope: few kernels have it loaded, and it has no such state between bound and listening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -4,11 +4,11 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, DirEntry, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{self, Path, PathBuf};
-use std::time::Duration;
 
+use crate::directory::{self, is_left_behind, read_start};
 use crate::error::{Error, Result};
 use crate::hash::fnv1a;
 use crate::imp;
@@ -18,9 +18,6 @@ const READABLE: usize = 32;
 
 /// What temporary files begin with. Files of names never begin with a dot.
 const TEMPORARY: &str = ".new-";
-
-/// Nobody works on a temporary file any more that is older: writing one is a matter of milliseconds.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a project's numbers are remembered.
 ///
@@ -59,7 +56,7 @@ impl StateDirectory {
     pub(crate) fn recall(&self, name: &str) -> Result<Option<u16>> {
         let path = self.file_of(name)?;
         // One byte more than it can have, so that a longer file is not taken for ours.
-        let content = read(&path, line(u16::MAX, name).len() + 1)
+        let content = read_start(&path, line(u16::MAX, name).len() + 1)
             .map_err(|e| Error::state_directory(&path, "it cannot be read", "remove it", Some(e)))?;
         Ok(content.and_then(|content| parse(&content, name)))
     }
@@ -113,7 +110,7 @@ impl StateDirectory {
     /// Removes temporary files of processes that were killed. Next time will do as well, so nothing here is an error.
     fn remove_left_behind(&self) {
         let entries = fs::read_dir(&self.project).into_iter().flatten().flatten();
-        for entry in entries.filter(is_left_behind) {
+        for entry in entries.filter(|entry| is_left_behind(entry, TEMPORARY)) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -156,9 +153,7 @@ fn directory_of(project: &Path) -> String {
 
 /// Begins with what can be shown of `readable` on any system; `whole` tells it from others.
 fn file_name(readable: &str, whole: &[u8]) -> String {
-    let shown = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    let readable: String = readable.chars().take(READABLE).map(shown).collect();
-    format!("{readable}-{:016x}", fnv1a(whole))
+    format!("{}-{:016x}", directory::readable(readable, READABLE), fnv1a(whole))
 }
 
 /// The content of a name's file.
@@ -174,81 +169,9 @@ fn parse(content: &[u8], name: &str) -> Option<u16> {
     (port != 0 && content == line(port, name)).then_some(port)
 }
 
-/// The first `limit` bytes of a file. None if there is none, or something else in its place.
-fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    // What is put there in between is a plain file too, as only `remember` puts anything there.
-    let opened = fs::symlink_metadata(path)
-        .and_then(|found| if found.is_file() { imp::open_unfollowed(path).map(Some) } else { Ok(None) });
-    let file = match opened {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(None),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let mut content = Vec::with_capacity(limit);
-    file.take(limit as u64).read_to_end(&mut content)?;
-    Ok(Some(content))
-}
-
-fn is_left_behind(entry: &DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
-        && entry.metadata().and_then(|found| found.modified()).is_ok_and(|modified| {
-            // Of a file from the future nothing is known.
-            modified.elapsed().is_ok_and(|age| age > LEFT_BEHIND)
-        })
-}
-
-/// Sees to it that this is a directory, this user's, and closed to all others. Wider rights are never taken away: who
-/// gave them may need them.
-fn ensure_own(directory: &Path) -> Result<()> {
-    let refuse = |wrong: &str, mend: &str| Err(Error::state_directory(directory, wrong, mend, None));
-    let found = match fs::symlink_metadata(directory) {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            create(directory).and_then(|()| fs::symlink_metadata(directory))
-        }
-        found => found,
-    };
-    let found = found.map_err(|e| {
-        Error::state_directory(directory, "it cannot be made or entered", "let this user do so", Some(e))
-    })?;
-    if found.is_symlink() {
-        return refuse("it is a link, and links are not followed", "replace it with a directory");
-    }
-    if !found.is_dir() {
-        return refuse("it is no directory", "remove it");
-    }
-    match imp::rights(&found) {
-        Some(rights) if rights.owner != rights.user => refuse(
-            &format!(
-                "it belongs to the user with the id {}, and this process acts as {}",
-                rights.owner, rights.user
-            ),
-            "run as that user",
-        ),
-        // The bits of the group also bound what access control lists give to others.
-        Some(rights) if rights.mode & 0o077 != 0 => refuse(
-            &format!("others than its user may use it (mode {:03o})", rights.mode),
-            // Not without the condition: it may be /tmp, or everyone's in another way.
-            &format!("if nobody else needs it, chmod 700 '{}'", directory.display()),
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// Makes the directory, and those above it as anyone would make them.
-fn create(directory: &Path) -> io::Result<()> {
-    let made = match imp::create_own_dir(directory) {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            directory.parent().map_or(Ok(()), fs::create_dir_all)?;
-            imp::create_own_dir(directory)
-        }
-        made => made,
-    };
-    match made {
-        // Another was first. Whose it is, is looked at next.
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
+fn ensure_own(place: &Path) -> Result<()> {
+    directory::ensure_own(place)
+        .map_err(|unfit| Error::state_directory(place, unfit.wrong, unfit.mend, unfit.source))
 }
 
 #[cfg(all(test, unix))]

@@ -2,6 +2,8 @@
 
 mod counters;
 
+#[cfg(feature = "docker")]
+pub(crate) use counters::count_refused;
 pub(crate) use counters::{LentMark, Recorder};
 
 use std::fmt;
@@ -55,6 +57,11 @@ pub struct Stats {
     pub lends: u64,
     /// Sockets handed over: listeners made from a hold, or passed to a child.
     pub handed_over: u64,
+    /// How often a port was found taken by another while it was lent.
+    pub stolen: u64,
+    /// How often an engine was refused a port for a container that it started, as in use. Counted for the process alone:
+    /// 0 in an allocator's figures.
+    pub refused: u64,
     /// Time from asking to holding, without waiting between searches.
     pub bind_latency: Latency,
     /// Time that waiting acquisitions took in all.
@@ -109,8 +116,9 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "held:  {} now, {} at the peak; {} lent now, {} lends, {} handed over",
-            self.held, self.held_peak, self.lent, self.lends, self.handed_over
+            "held:  {} now, {} at the peak; {} lent now, {} lends, {} handed over, {} stolen, \
+             {} refused",
+            self.held, self.held_peak, self.lent, self.lends, self.handed_over, self.stolen, self.refused
         )?;
         writeln!(f, "bind:  {}", self.bind_latency)?;
         writeln!(f, "wait:  {}; {} waiting now", self.wait_time, self.waiting)?;

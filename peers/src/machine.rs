@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 /// The system, its processors and its load, and the day.
 #[must_use]
@@ -34,6 +37,24 @@ pub fn open_file_limit() -> Option<usize> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     let soft = line.split_ascii_whitespace().next()?;
     Some(soft.parse().unwrap_or(usize::MAX)) // "unlimited"
+}
+
+/// The processor time that this thread has used; `None` off Linux.
+#[must_use]
+pub fn thread_time() -> Option<Duration> {
+    let nanos = first_word("/proc/thread-self/schedstat")?;
+    Some(Duration::from_nanos(nanos.parse().ok()?))
+}
+
+/// A figure in KiB of a file of /proc with a name on each line, in bytes.
+///
+/// # Errors
+/// If there is no such file or figure.
+pub fn kibibytes(file: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let figure = rest.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    Ok(figure.with_context(|| format!("{file} has no {name}"))?.parse::<u64>()? * 1024)
 }
 
 /// How many closed connections the machine still remembers, in TIME_WAIT; 0 off Linux.

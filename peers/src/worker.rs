@@ -1,6 +1,7 @@
 //! Other processes: the same binary once more, in a role. They speak in lines, and end with whoever started
 //! them.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio, exit};
@@ -18,6 +19,16 @@ pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
+/// What starts this binary in `role`, with what the role wants to know.
+///
+/// # Errors
+/// If the system does not tell where it is.
+pub fn command(role: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.env(ROLE, role).args(args);
+    Ok(command)
+}
+
 /// A process that plays a role. Killed when dropped.
 #[derive(Debug)]
 pub struct Worker {
@@ -31,8 +42,15 @@ impl Worker {
     /// # Errors
     /// If the system cannot start it.
     pub fn spawn(role: &str, args: &[String]) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.env(ROLE, role).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::start(command(role, args)?)
+    }
+
+    /// Starts what [`command`] has made.
+    ///
+    /// # Errors
+    /// If the system cannot start it.
+    pub fn start(mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let answers = BufReader::new(child.stdout.take().context("stdout is piped")?);
         Ok(Self { child, answers })

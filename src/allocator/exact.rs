@@ -16,8 +16,8 @@ impl PortAllocator {
     /// Connections that were closed a moment ago (TIME_WAIT) do not keep it away, as long as their server had set
     /// SO_REUSEADDR and the system can tell that nothing else is on the number.
     ///
-    /// If a child of this process has it, or one that cannot be seen, it is tried for half a second: a socket that
-    /// was just closed lives on in any child that is between fork and exec.
+    /// If a child of this process has it, one that cannot be seen, or closed connections alone, it is tried for half a
+    /// second: a socket that was just closed lives on in any child that is between fork and exec.
     ///
     /// ```no_run
     /// let postgres = heldport::PortAllocator::global().acquire_exact(5432)?; // or an error that names who has it
@@ -30,7 +30,10 @@ impl PortAllocator {
     /// [`acquire`](Self::acquire).
     pub fn acquire_exact(&self, port: u16) -> Result<HeldPort> {
         let held = Port::new(port).and_then(|port| self.bind_exactly(port.get()));
-        held.inspect_err(|_| self.recorder.failed())
+        held.map_err(|error| {
+            self.recorder.failed();
+            holder::told(error, Some((&self.ips(), self.config.protocol)))
+        })
     }
 
     fn bind_exactly(&self, port: u16) -> Result<HeldPort> {

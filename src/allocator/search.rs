@@ -120,9 +120,9 @@ impl PortAllocator {
 
     pub(super) fn error_of(&self, miss: Miss) -> Error {
         match miss {
-            Miss::Exhausted { range, tried, count, protocol, in_use } => {
+            Miss::Exhausted { range, tried, count, protocol, in_use, elsewhere } => {
                 self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried, count });
-                let holders = Box::new(holder::holders_of(&in_use, &self.ips(), protocol));
+                let holders = Box::new(holder::holders_of(&in_use, &self.ips(), protocol, &elsewhere));
                 let preferred = self.config.request.preferred();
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }
@@ -150,6 +150,7 @@ impl Search<'_, '_> {
             count: protocols.len(),
             protocol: protocols.reduce(Protocol::and).unwrap_or_default(),
             in_use: mem::take(&mut self.tries.in_use),
+            elsewhere: self.tries.elsewhere.to_vec(),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::claims::Claim;
 use crate::event::PortEvent;
 use crate::held::{HeldPort, Leg, Unbound, take_over};
 use crate::holder::InUse;
+use crate::identity::PublishedPort;
 use crate::imp;
 use crate::protocol::Protocol;
 
@@ -24,8 +25,20 @@ const LONGEST_PAUSE_MICROS: u64 = 500;
 /// Why a search found nothing. Cheap: holders are looked up only when the error is final.
 #[derive(Debug)]
 pub(super) enum Miss {
-    Exhausted { range: RangeInclusive<u16>, tried: usize, count: usize, protocol: Protocol, in_use: InUse },
-    Refused { port: Option<u16>, action: &'static str, error: io::Error },
+    Exhausted {
+        range: RangeInclusive<u16>,
+        tried: usize,
+        count: usize,
+        protocol: Protocol,
+        in_use: InUse,
+        /// Those that were left alone.
+        elsewhere: Vec<PublishedPort>,
+    },
+    Refused {
+        port: Option<u16>,
+        action: &'static str,
+        error: io::Error,
+    },
 }
 
 impl Miss {
@@ -66,6 +79,8 @@ pub(super) struct Tries<'a> {
     any_closed: Option<bool>,
     /// Whether another tells what is tried.
     quiet: bool,
+    /// What is in use where the ports are for, which is not here.
+    pub(super) elsewhere: &'a [PublishedPort],
     started: Instant,
     /// Numbers that were looked at.
     tried: u64,
@@ -85,6 +100,7 @@ impl<'a> Tries<'a> {
             over_closed: None,
             any_closed: None,
             quiet: false,
+            elsewhere: &[],
             started: Instant::now(),
             tried: 0,
             attempts: 0,
@@ -99,6 +115,15 @@ impl<'a> Tries<'a> {
         Self { quiet: true, ..Self::new(allocator) }
     }
 
+    /// Leaves these numbers alone.
+    pub(super) fn beside(allocator: &'a PortAllocator, elsewhere: &'a [PublishedPort]) -> Self {
+        Self { elsewhere, ..Self::new(allocator) }
+    }
+
+    fn is_free_elsewhere(&self, port: u16) -> bool {
+        self.elsewhere.iter().all(|other| other.address.port() != port)
+    }
+
     /// Tries a number, on its first leg; `None` if somebody has it. `insist`: closed connections are no reason to let it
     /// go. The other legs can wait until the first is known of all numbers of a block.
     pub(super) fn first_leg(
@@ -110,7 +135,8 @@ impl<'a> Tries<'a> {
         self.tried += 1;
         self.look_at(port);
         self.emit(&PortEvent::Trying { port });
-        let bound = Claim::take(port).map(|claim| self.claimed(claim, protocol, insist));
+        let claim = if self.is_free_elsewhere(port) { Claim::take(port) } else { None };
+        let bound = claim.map(|claim| self.claimed(claim, protocol, insist));
         Ok(self.or_busy(port, bound.transpose()?.flatten()))
     }
 
@@ -193,7 +219,7 @@ impl<'a> Tries<'a> {
         let port = legs.first().map_or(0, Leg::port);
         self.emit(&PortEvent::Trying { port });
         // It may be claimed here while its socket is let go.
-        match if wanted(port) { Claim::take(port) } else { None } {
+        match if wanted(port) && self.is_free_elsewhere(port) { Claim::take(port) } else { None } {
             Some(claim) => self.other_legs(Bound { legs, claim, protocol, whole: false }, false),
             None => {
                 self.conflicts += 1;

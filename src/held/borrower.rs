@@ -12,10 +12,15 @@ use crate::identity::{Borrower, Identity};
 use crate::imp;
 use crate::protocol::Protocol;
 
-/// The pauses between two looks for a listener: the kernel announces none. A look costs tens of microseconds,
-/// so the first pause is short; the last one bounds what the looking adds to a server's start.
+/// The pauses between two looks for a listener: the kernel announces none. They bound what the looking adds to a
+/// server's start, and a look costs tens of microseconds: so the first pause is short, and later ones are in
+/// proportion to the wait.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
+const USUAL_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// A pause may be this part of the time that was waited before.
+const PART: u32 = 200;
 
 /// Why nobody listens, for errors.
 pub(crate) const PERHAPS: &str =
@@ -44,12 +49,22 @@ impl HeldPort {
 
     /// Everyone who listens; a stranger first, one of ours last.
     pub(crate) fn listeners(&self) -> Result<Vec<Borrower>> {
+        // Where nobody tells, a connection has to.
+        self.listeners_or(|addrs, transport| Vec::from_iter(probe(addrs, transport)))
+    }
+
+    /// Everyone who listens, as far as the system tells.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn listeners_told(&self) -> Result<Vec<Borrower>> {
+        self.listeners_or(|_, _| Vec::new())
+    }
+
+    fn listeners_or(&self, untold: impl Fn(&[SocketAddr], Type) -> Vec<Borrower>) -> Result<Vec<Borrower>> {
         let places = self.open_to_borrowers();
         let mut listeners = Vec::new();
         for (transport, addrs) in &places {
             let told = self.told(holder::listeners_on(addrs, *transport))?;
-            // Where nobody tells, a connection has to.
-            listeners.extend(told.unwrap_or_else(|| Vec::from_iter(probe(addrs, *transport))));
+            listeners.extend(told.unwrap_or_else(|| untold(addrs, *transport)));
         }
         if places.len() > 1 {
             holder::worst_first(&mut listeners);
@@ -57,12 +72,42 @@ impl HeldPort {
         Ok(listeners)
     }
 
+    /// Whether another has a socket on it too, listening or merely bound: engines that pass connections on by packet
+    /// filters do not listen. True where the system does not tell.
+    #[cfg(feature = "docker")]
+    pub(crate) fn is_others_too(&self) -> bool {
+        self.listened_on().map_or(true, |addrs| !addrs.is_empty()) || self.hold.lock().is_shared()
+    }
+
+    /// Where somebody listens, whoever that is, as far as the system tells.
+    #[cfg(feature = "tokio")]
+    pub(super) fn listened_on(&self) -> Result<Vec<SocketAddr>> {
+        let mut listened_on = Vec::new();
+        for (transport, addrs) in &self.open_to_borrowers() {
+            listened_on.extend(self.told(holder::listened_on(addrs, *transport))?.unwrap_or_default());
+        }
+        Ok(listened_on)
+    }
+
+    /// The protocols that a borrower may come for, and none of these listeners has.
+    pub(crate) fn missing_among(&self, listeners: &[Borrower]) -> Option<Protocol> {
+        let is_there = |protocol| listeners.iter().any(|listener| listener.protocol == protocol);
+        let places = self.open_to_borrowers();
+        let wanted = places.iter().map(|(transport, _)| Protocol::of(*transport));
+        wanted.filter(|one| !is_there(*one)).reduce(Protocol::and)
+    }
+
     /// Connections that those who listen have not accepted yet; `None` where the system does not tell.
     #[cfg(feature = "tokio")]
     pub(crate) fn queued(&self) -> Result<Option<u32>> {
-        let places = self.open_to_borrowers();
-        let tcp = places.iter().find(|(transport, _)| *transport == Type::STREAM);
-        tcp.map_or(Ok(None), |(transport, addrs)| self.told(holder::queued_at(addrs, *transport)))
+        self.told(holder::queued_at(&self.tcp_addrs(), Type::STREAM))
+    }
+
+    /// Where it is held for TCP, as addresses of one family each.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn tcp_addrs(&self) -> Vec<SocketAddr> {
+        let places = self.open_to_borrowers().into_iter();
+        places.filter(|(transport, _)| *transport == Type::STREAM).flat_map(|(_, addrs)| addrs).collect()
     }
 
     /// Where a borrower may be; the questions are asked without the hold's lock.
@@ -78,6 +123,11 @@ impl HeldPort {
             }
             told => Ok(told.ok()),
         }
+    }
+
+    /// Tells of one that listens, and should not.
+    pub(crate) fn emit_stolen(&self, thief: &Borrower) {
+        self.registration.stolen(thief);
     }
 
     pub(crate) fn emit_borrowed(&self, borrower: &Borrower) {
@@ -160,20 +210,29 @@ fn takes_datagrams(addr: &SocketAddr) -> io::Result<()> {
     socket.send(&[]).map(drop)
 }
 
-/// The pauses between two looks, each twice the one before.
-pub(crate) struct Pauses(Duration);
+/// The pauses between two looks: each twice the one before, up to a millisecond. After 200 ms they grow again, and
+/// after a second they are as long as they get.
+pub(crate) struct Pauses {
+    next: Duration,
+    waited: Duration,
+}
 
 impl Pauses {
     pub(crate) fn new() -> Self {
-        Self(FIRST_PAUSE)
+        Self { next: FIRST_PAUSE, waited: Duration::ZERO }
     }
 
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        let pause = self.next;
+        self.waited += pause;
+        self.next = (pause * 2).min(USUAL_PAUSE.max(self.waited / PART)).min(LONGEST_PAUSE);
         pause
     }
 }
+
+/// What tokio's timer adds: it counts milliseconds, and rounds up.
+#[cfg(feature = "tokio")]
+const ROUNDED_UP: Duration = Duration::from_micros(999);
 
 /// A pause in async code. tokio's timer makes a millisecond of anything shorter, which the thread can spare itself.
 #[cfg(feature = "tokio")]
@@ -182,7 +241,7 @@ pub(crate) async fn pause(time: Duration) {
         std::thread::sleep(time);
         tokio::task::yield_now().await;
     } else {
-        tokio::time::sleep(time).await;
+        tokio::time::sleep(time.saturating_sub(ROUNDED_UP)).await;
     }
 }
 
@@ -206,14 +265,12 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Result<Look> {
         let port = self.port.port();
-        let places = self.port.open_to_borrowers();
         let listeners = self.port.listeners()?;
-        let is_there = |protocol| listeners.iter().any(|listener| listener.protocol == protocol);
-        let wanted = places.iter().map(|(transport, _)| Protocol::of(*transport));
-        let missing = wanted.filter(|one| !is_there(*one)).reduce(Protocol::and);
+        let missing = self.port.missing_among(&listeners);
         if let Some(borrower) = listeners.into_iter().next() {
             if borrower.identity == Identity::Stranger {
-                return Err(Error::Stolen { port, holder: Box::new(borrower) });
+                self.port.emit_stolen(&borrower);
+                return Err(holder::told(Error::stolen(port, borrower), None));
             }
             if missing.is_none() {
                 self.port.emit_borrowed(&borrower);
@@ -247,4 +304,21 @@ fn server_on(port: u16, protocol: Protocol) -> Box<str> {
         Protocol::TcpAndUdp => "a server for TCP and UDP",
     };
     format!("{what} on port {port}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_short_for_most_servers_and_a_small_part_of_a_long_wait() {
+        let (mut pauses, mut waited) = (Pauses::new(), Duration::ZERO);
+        while waited < Duration::from_secs(2) {
+            let pause = pauses.next();
+            let most = if waited < Duration::from_millis(200) { USUAL_PAUSE } else { waited / PART };
+            assert!(pause <= most, "{pause:?} after {waited:?}");
+            waited += pause;
+        }
+        assert_eq!(pauses.next(), LONGEST_PAUSE);
+    }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::HeldPort;
 use crate::error::Error;
+use crate::holder;
 
 /// A hand-over that failed, with what was to be handed over: nothing is lost.
 ///
@@ -11,6 +12,13 @@ pub struct HandOverError<T = HeldPort> {
     pub error: Error,
     /// The port (or listener), as it was.
     pub port: T,
+}
+
+impl<T> HandOverError<T> {
+    /// The same, when it is final.
+    pub(super) fn told(self) -> Self {
+        Self { error: holder::told(self.error, None), port: self.port }
+    }
 }
 
 impl<T> From<HandOverError<T>> for Error {

@@ -1,9 +1,13 @@
+//! A port's sockets, and whether they are lent.
+
+mod listen;
+
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Socket, Type};
 
+use super::datagrams;
 use super::leg::Leg;
 use super::take_over::seal;
 use crate::error::{Error, Result};
@@ -12,13 +16,6 @@ use crate::identity::Identity;
 use crate::imp;
 use crate::protocol::Protocol;
 use crate::stats::{LentMark, Recorder};
-
-/// Connections that may wait to be accepted: Linux's own default ceiling, to which it cuts larger values.
-const BACKLOG: i32 = 4096;
-
-/// More datagrams than fit into a socket's queue of the default size (212,992 bytes on Linux, of which each takes
-/// several hundred).
-const MOST_DATAGRAMS: usize = 1024;
 
 /// The sockets of a held port and whether they are lent.
 #[derive(Debug)]
@@ -32,15 +29,33 @@ pub(super) struct Hold {
     unsealed: bool,
     /// A listener was made here, of which a child that another thread forks has a copy.
     copied: bool,
-    release_first: bool,
+    release_first: ReleaseFirst,
     recorder: Recorder,
+}
+
+/// Whether a hold is lent by letting its sockets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReleaseFirst {
+    No,
+    /// For a program that a node starts.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "nodes alone ask for it"))]
+    ForNow,
+    /// As its allocator says.
+    Always,
 }
 
 impl Hold {
     /// There is always at least one leg.
     pub(super) fn new(legs: Vec<Leg>, recorder: Recorder, release_first: bool) -> Self {
         debug_assert!(!legs.is_empty());
-        Self { legs, lent: None, unsealed: false, copied: false, release_first, recorder }
+        Self {
+            legs,
+            lent: None,
+            unsealed: false,
+            copied: false,
+            release_first: if release_first { ReleaseFirst::Always } else { ReleaseFirst::No },
+            recorder,
+        }
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -81,6 +96,13 @@ impl Hold {
         self.lent.is_some()
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn set_release_first(&mut self, wanted: bool) {
+        if !self.is_lent() && self.release_first != ReleaseFirst::Always {
+            self.release_first = if wanted { ReleaseFirst::ForNow } else { ReleaseFirst::No };
+        }
+    }
+
     /// The error if somebody listens on the closed hold after a listener of ours.
     pub(super) fn check_for_copies(&mut self) -> Result<()> {
         if !self.copied || self.is_lent() {
@@ -114,6 +136,20 @@ impl Hold {
         Ok(closed && self.lent.take().is_some())
     }
 
+    /// Whether another is bound on the number for TCP, beside the sockets here or in the place of those that were let go.
+    /// True where the system does not tell.
+    #[cfg(feature = "docker")]
+    pub(super) fn is_shared(&self) -> bool {
+        let sockets: Vec<&Socket> = self.tcp_legs().filter_map(Leg::socket).collect();
+        let ips: Vec<_> = self.tcp_legs().flat_map(Leg::covers).map(|addr| addr.ip()).collect();
+        let shared = if sockets.is_empty() {
+            holder::is_held(&ips, self.addr().port())
+        } else {
+            holder::is_shared(&sockets)
+        };
+        shared.unwrap_or(true)
+    }
+
     /// Lets others that set SO_REUSEADDR in, or lets the sockets go where that cannot be: of UDP, where few set it,
     /// and a socket that stays would take the borrower's datagrams.
     fn open(&mut self) -> Result<()> {
@@ -141,11 +177,40 @@ impl Hold {
         Ok(())
     }
 
+    /// Closes the hold behind an engine, which binds for others: what it has taken is let go if it is to be `released`,
+    /// and is no theft. Returns whether it was open and is closed now.
+    #[cfg(feature = "tokio")]
+    pub(super) fn close_behind_engine(&mut self, release: &[SocketAddr]) -> Result<bool> {
+        for leg in self.legs.iter_mut().filter(|leg| leg.is_tcp()) {
+            if leg.covers().any(|addr| release.contains(&addr)) {
+                leg.let_go();
+            }
+        }
+        let closed = self.close_unless(|leg, error, _| refusal_to_take_back(leg, error))?;
+        Ok(closed && self.lent.take().is_some())
+    }
+
+    /// Closes the TCP legs that a borrower has not taken. The others stay lent.
+    #[cfg(feature = "tokio")]
+    pub(super) fn close_beside(&self, taken: &[SocketAddr]) -> Result<()> {
+        let mut beside = self.tcp_legs().filter(|leg| !leg.covers().any(|addr| taken.contains(&addr)));
+        beside
+            .try_for_each(|leg| leg.socket().map_or(Ok(()), |socket| imp::set_reuse(socket, false)))
+            .map_err(self.refused("set SO_REUSEADDR on"))
+    }
+
     /// Keeps others out again. Returns whether all legs are held: a borrower keeps those that were let go.
     fn close(&mut self) -> Result<bool> {
-        let taken = self.take_back();
-        // What a borrower, or a thief, has of one protocol does not leave the other open.
-        if self.has_tcp() && self.tcp_legs().all(|leg| leg.socket.is_some()) {
+        self.close_unless(obstacle)
+    }
+
+    fn close_unless(
+        &mut self,
+        obstacle: impl Fn(&Leg, io::Error, &Recorder) -> Option<Error>,
+    ) -> Result<bool> {
+        let taken = self.take_back(self.protocol(), obstacle);
+        // What a borrower, or a thief, has of one leg does not leave the others open, nor its own to more.
+        if self.has_tcp() {
             self.set_reuse(false)?;
             // Not before: until then another with the option may come and go.
             self.unsealed = !self.seal()?;
@@ -158,19 +223,24 @@ impl Hold {
     }
 
     fn can_lend(&self) -> Result<bool> {
-        let may = !self.release_first && self.has_tcp();
+        let may = self.release_first == ReleaseFirst::No && self.has_tcp();
         Ok(may && imp::can_lend().map_err(self.refused("find out how to lend"))?)
     }
 
-    /// Binds the legs that were let go, unless a borrower has them. Returns whether all are held.
-    fn take_back(&mut self) -> Result<bool> {
+    /// Binds a protocol's legs that were let go, unless a borrower has them. Returns whether all of it are held.
+    fn take_back(
+        &mut self,
+        protocol: Protocol,
+        obstacle: impl Fn(&Leg, io::Error, &Recorder) -> Option<Error>,
+    ) -> Result<bool> {
         let (mut all, mut failed) = (true, None);
-        for leg in self.legs.iter_mut().filter(|leg| leg.socket.is_none()) {
+        let let_go = self.legs.iter_mut().filter(|leg| leg.socket.is_none());
+        for leg in let_go.filter(|leg| protocol.has(leg.transport())) {
             match leg.bind_again() {
                 Ok(socket) => leg.socket = Some(socket),
                 Err(e) => {
                     all = false;
-                    failed = failed.or(obstacle(leg, e));
+                    failed = failed.or_else(|| obstacle(leg, e, &self.recorder));
                 }
             }
         }
@@ -190,51 +260,15 @@ impl Hold {
         Ok(done)
     }
 
-    /// A second socket that listens on the first leg's address. The hold is afterwards as it was before; but where
-    /// the first leg has to be let go, the listener has it, as a borrower would.
-    pub(super) fn listen(&mut self) -> Result<TcpListener> {
-        self.needs(Protocol::Tcp)?;
-        self.copied = true;
-        if !self.can_lend()? {
-            return self.listen_in_its_place();
-        }
-        // The other legs stay closed.
-        let listener = self.legs[0].while_open(|| listen_on(&self.legs[0]));
-        listener.map(Into::into).map_err(|e| self.busy_or("listen on", e))
-    }
-
-    fn listen_in_its_place(&mut self) -> Result<TcpListener> {
-        let closed = !self.is_lent();
-        self.legs[0].socket = None;
-        if closed {
-            self.lent = Some(self.recorder.lend());
-        }
-        let listener = listen_on(&self.legs[0]).map_err(|e| self.busy_or("listen on", e));
-        if closed && listener.is_err() {
-            self.reclaim()?;
-        }
-        listener.map(Into::into)
-    }
-
-    /// Makes the first leg's socket listen, and returns it with the other legs. On failure the hold comes back.
-    pub(super) fn into_listener(mut self) -> Result<(TcpListener, Vec<Leg>), (Error, Self)> {
-        match self.start_listening() {
-            Ok(socket) => Ok((socket.into(), self.legs.split_off(1))),
-            Err(error) => Err((error, self)),
-        }
-    }
-
-    /// Takes the first leg's socket and makes it listen, with the other legs closed; on failure all is as before.
-    fn start_listening(&mut self) -> Result<Socket> {
-        self.needs(Protocol::Tcp)?;
-        self.closed(self.protocol(), Self::listen_in_place)
-    }
-
     /// The first UDP leg's address and socket, and the other legs, closed. On failure the hold comes back.
     pub(super) fn into_udp_socket(mut self) -> Result<(SocketAddr, UdpSocket, Vec<Leg>), (Error, Self)> {
         // A listener may have a TCP leg, where it had to take its place.
-        let taken =
-            self.needs(Protocol::Udp).and_then(|()| self.closed(Protocol::Udp, Self::take_udp_socket));
+        let taken = self.needs(Protocol::Udp).and_then(|()| {
+            self.or_as_before(|hold| {
+                hold.close_all(Protocol::Udp)?;
+                hold.take_udp_socket()
+            })
+        });
         match taken {
             Ok((addr, socket)) => {
                 self.legs.retain(|leg| leg.socket.is_some());
@@ -249,15 +283,31 @@ impl Hold {
         let Some((addr, socket)) = leg.and_then(|leg| Some((leg.addr(), leg.socket.take()?))) else {
             return Err(self.in_use());
         };
-        discard_datagrams(&socket);
+        datagrams::discard(&socket);
         Ok((addr, socket))
     }
 
-    /// Does something that needs a protocol's legs held; if it fails, each leg is again as it was.
-    fn closed<T>(&mut self, needed: Protocol, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    /// A second handle of the first UDP leg's socket. Of a lent port, UDP is held again from here on; TCP stays lent.
+    pub(super) fn udp_socket(&mut self) -> Result<Socket> {
+        self.needs(Protocol::Udp)?;
+        let socket = self.or_as_before(|hold| {
+            hold.take_back(Protocol::Udp, obstacle)?;
+            hold.check_held(Protocol::Udp)?;
+            let held = hold.legs.iter().filter(|leg| !leg.is_tcp()).find_map(Leg::socket);
+            let held = held.expect("all are held");
+            held.try_clone().map_err(hold.refused("duplicate the UDP socket on"))
+        })?;
+        if self.legs.iter().all(|leg| matches!(leg.is_open(), Ok(Some(false)))) {
+            self.lent = None;
+        }
+        Ok(socket)
+    }
+
+    /// Does something; if it fails, each leg is again as it was.
+    fn or_as_before<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before: io::Result<Vec<_>> = self.legs.iter().map(Leg::is_open).collect();
         let before = before.map_err(self.refused("look at"))?;
-        let done = self.close_all(needed).and_then(|()| act(self));
+        let done = act(self);
         if done.is_err() {
             let mut legs = self.legs.iter_mut().zip(before);
             let restored = legs.try_for_each(|(leg, open)| leg.restore(open));
@@ -270,19 +320,12 @@ impl Hold {
         if self.is_lent() || self.unsealed {
             self.close()?;
         }
-        let mut needed = self.legs.iter().filter(|leg| protocol.has(leg.transport()));
-        if needed.all(|leg| leg.socket.is_some()) { Ok(()) } else { Err(in_use(&self.legs, protocol)) }
+        self.check_held(protocol)
     }
 
-    fn listen_in_place(&mut self) -> Result<Socket> {
-        let Some(socket) = self.legs[0].socket.take() else { return Err(self.in_use()) };
-        match make_listen(&socket) {
-            Ok(()) => Ok(socket),
-            Err(e) => {
-                self.legs[0].socket = Some(socket);
-                Err(self.busy_or("listen on", e))
-            }
-        }
+    fn check_held(&self, protocol: Protocol) -> Result<()> {
+        let mut needed = self.legs.iter().filter(|leg| protocol.has(leg.transport()));
+        if needed.all(|leg| leg.socket.is_some()) { Ok(()) } else { Err(in_use(&self.legs, protocol)) }
     }
 
     /// Opens all TCP legs to SO_REUSEADDR or closes them.
@@ -322,51 +365,21 @@ fn in_use(legs: &[Leg], protocol: Protocol) -> Error {
 }
 
 /// Why a leg cannot be bound again, if it is an error: that the borrower has it is none.
-fn obstacle(leg: &Leg, error: io::Error) -> Option<Error> {
+fn obstacle(leg: &Leg, error: io::Error, recorder: &Recorder) -> Option<Error> {
     let port = leg.port();
     if !imp::is_busy(&error) {
-        return Some(holder::refusal(port, "take back", error));
+        return refusal_to_take_back(leg, error);
     }
     let addrs: Vec<_> = leg.covers().collect();
     let listener = holder::listeners_on(&addrs, leg.transport()).ok()?.into_iter().next()?;
     let stolen = listener.identity == Identity::Stranger;
-    stolen.then(|| Error::Stolen { port, holder: Box::new(listener) })
+    stolen.then(|| {
+        recorder.stolen(port, &listener);
+        Error::stolen(port, listener)
+    })
 }
 
-fn listen_on(leg: &Leg) -> io::Result<Socket> {
-    let socket = leg.bind_with_reuse()?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-/// Empties the queue of what was sent while nobody served.
-fn discard_datagrams(socket: &Socket) {
-    // These calls fail on sockets alone that are none.
-    let _ = socket.set_nonblocking(true);
-    // Only as many as fit: somebody may go on sending.
-    for _ in 0..MOST_DATAGRAMS {
-        match socket.recv(&mut [MaybeUninit::uninit()]) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-            // A datagram, or news of one that did not arrive.
-            _ => {}
-        }
-    }
-    let _ = socket.set_nonblocking(false);
-}
-
-/// Makes a held socket listen.
-fn make_listen(socket: &Socket) -> io::Result<()> {
-    let mut listening = socket.listen(BACKLOG);
-    if listening.as_ref().is_err_and(imp::is_busy) {
-        // Connections in TIME_WAIT, from an earlier listener, forbid it without SO_REUSEADDR.
-        imp::set_reuse(socket, true)?;
-        listening = socket.listen(BACKLOG);
-        if listening.is_err() {
-            imp::set_reuse(socket, false)?;
-        }
-    }
-    listening?;
-    // Nobody can bind beside a listener. Its connections inherit the option, so that their TIME_WAIT will not be in
-    // the way of the next server.
-    imp::set_reuse(socket, true)
+/// The error, unless it is that somebody has it.
+fn refusal_to_take_back(leg: &Leg, error: io::Error) -> Option<Error> {
+    (!imp::is_busy(&error)).then(|| holder::refusal(leg.port(), "take back", error))
 }

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use crate::claims::{self, Claim};
 use crate::event::PortEvent;
 use crate::holder;
+use crate::identity::Borrower;
 use crate::stats::Recorder;
 
 /// What this process has noted of a held port: its claim, who acquired it, its figures. Ends with the hold,
@@ -29,6 +30,10 @@ impl Registration {
     pub(super) fn handed_over(&self, to: &'static str) {
         self.recorder.handed_over();
         self.emit(&PortEvent::HandedOver { port: self.port, to });
+    }
+
+    pub(super) fn stolen(&self, thief: &Borrower) {
+        self.recorder.stolen(self.port, thief);
     }
 
     pub(super) fn emit(&self, event: &PortEvent) {

@@ -30,8 +30,7 @@ pub type HeldListener = HeldSocket<TcpListener>;
 
 /// A UDP socket that was held, from [`HeldPort::into_udp_socket`](crate::HeldPort::into_udp_socket).
 ///
-/// To start a server on it again and again, keep this value and give each start a
-/// [`try_clone`](UdpSocket::try_clone) of it. They share its queue.
+/// To start a server on the number again and again, see [`HeldPort::udp_socket`](crate::HeldPort::udp_socket).
 pub type HeldUdpSocket = HeldSocket<UdpSocket>;
 
 /// What stays behind when a socket is taken out: the other legs, and the claim.
@@ -122,10 +121,7 @@ impl HeldUdpSocket {
     }
 
     pub(crate) fn split_for_tokio(self) -> Result<(tokio::net::UdpSocket, Remainder), HandOverError<Self>> {
-        let registered = self.try_clone().and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            tokio::net::UdpSocket::from_std(socket)
-        });
+        let registered = self.try_clone().and_then(udp_for_tokio);
         self.split_with(registered)
     }
 }
@@ -154,12 +150,42 @@ impl HeldPort {
     pub fn listen_tokio(&self) -> Result<tokio::net::TcpListener, Error> {
         for_tokio(self.listen()?).map_err(|e| not_for_tokio(self.port(), e))
     }
+
+    /// A second handle of the held UDP socket for tokio, as by [`udp_socket`](Self::udp_socket): the hold stays behind
+    /// it.
+    ///
+    /// ```
+    /// use heldport::{PortAllocator, Protocol};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), heldport::Error> {
+    /// let port = PortAllocator::builder().protocol(Protocol::Udp).build()?.acquire()?;
+    /// for _restart in 0..3 {
+    ///     let socket = port.udp_socket_tokio()?;
+    ///     assert_eq!(socket.local_addr().unwrap(), port.addr());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`udp_socket`](Self::udp_socket).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its I/O enabled.
+    pub fn udp_socket_tokio(&self) -> Result<tokio::net::UdpSocket, Error> {
+        udp_for_tokio(self.udp_socket()?).map_err(|e| not_for_tokio(self.port(), e))
+    }
 }
 
 #[cfg(feature = "tokio")]
 fn for_tokio(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
+}
+
+#[cfg(feature = "tokio")]
+fn udp_for_tokio(socket: UdpSocket) -> io::Result<tokio::net::UdpSocket> {
+    socket.set_nonblocking(true)?;
+    tokio::net::UdpSocket::from_std(socket)
 }
 
 #[cfg(feature = "tokio")]

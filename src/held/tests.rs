@@ -5,8 +5,9 @@ use crate::allocator::PortAllocator;
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::imp::simulate::{Lacks, on_a_machine_without};
+use crate::soon::soon;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Takes the port back. A child that another test is starting has copies of all sockets, for an instant.
 fn reclaim(port: &HeldPort) {
@@ -14,18 +15,6 @@ fn reclaim(port: &HeldPort) {
         port.reclaim().unwrap();
         (!port.is_lent()).then_some(())
     });
-}
-
-/// What there is as soon as such copies are gone.
-fn soon<T>(attempt: impl Fn() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        assert!(Instant::now() < until, "never");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 const NO_IPV6: Lacks = Lacks { ipv6: true, sock_diag: false, proc: false };

@@ -1,11 +1,12 @@
 //! Files and directories for this user alone. All Unix systems agree here, so there is no Linux side.
 
 #[cfg(unix)]
-#[expect(unsafe_code, reason = "std does not tell who this user is")]
+#[expect(unsafe_code, reason = "std does not tell who this user is, and has no locks before Rust 1.89")]
 mod unix {
-    use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+    use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
     use std::io;
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
     use std::path::Path;
 
     use crate::imp::files::Rights;
@@ -28,9 +29,74 @@ mod unix {
     /// Who may use it, where the system says so by owner and mode.
     #[expect(clippy::unnecessary_wraps, reason = "other systems have neither")]
     pub(crate) fn rights(metadata: &Metadata) -> Option<Rights> {
+        Some(Rights { owner: metadata.uid(), user: user_id(), mode: metadata.mode() & 0o7777 })
+    }
+
+    fn user_id() -> u32 {
         // SAFETY: geteuid reads a number and cannot fail.
-        let user = unsafe { libc::geteuid() };
-        Some(Rights { owner: metadata.uid(), user, mode: metadata.mode() & 0o7777 })
+        unsafe { libc::geteuid() }
+    }
+
+    /// What tells this user's files from others' where all share a directory.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    pub(crate) fn user() -> String {
+        user_id().to_string()
+    }
+
+    /// Gives this user all rights to a directory, and others none.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    pub(crate) fn open_own_dir(path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, Permissions::from_mode(0o700))
+    }
+
+    /// Locks a file for as long as it is open, unless another has it locked. The system unlocks it when its process
+    /// ends, however that is.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+        lock(file, libc::LOCK_EX)
+    }
+
+    /// The same, but together with others that do so: they do not hinder each other.
+    #[cfg_attr(not(feature = "docker"), allow(dead_code, reason = "containers alone are asked for by many"))]
+    pub(crate) fn try_lock_shared(file: &File) -> io::Result<bool> {
+        lock(file, libc::LOCK_SH)
+    }
+
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    fn lock(file: &File, how: i32) -> io::Result<bool> {
+        // SAFETY: flock gets an open file and touches no memory.
+        if unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) } == 0 {
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            e if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            e => Err(e),
+        }
+    }
+
+    /// Whether it is a program that somebody may execute.
+    #[cfg(feature = "docker")]
+    pub(crate) fn is_executable(path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
+    }
+
+    /// Tells a directory from its copies, on this machine and others.
+    #[cfg(feature = "docker")]
+    pub(crate) fn place_of(directory: &Path) -> io::Result<String> {
+        let found = fs::metadata(directory)?;
+        let mut machine = [0_u8; 256];
+        // SAFETY: the place is as long as gethostname is told. One byte is left for the end of a name cut short.
+        if unsafe { libc::gethostname(machine.as_mut_ptr().cast(), machine.len() - 1) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let name = machine.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(format!("{} {} {}", String::from_utf8_lossy(name), found.dev(), found.ino()))
+    }
+
+    /// Whether this user may look at every process.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_root() -> bool {
+        user_id() == 0
     }
 }
 #[cfg(unix)]
@@ -59,6 +125,44 @@ mod other {
 
     pub(crate) fn rights(_metadata: &Metadata) -> Option<Rights> {
         None
+    }
+
+    /// Each user has a directory for temporary files here.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    pub(crate) fn user() -> String {
+        "own".to_owned()
+    }
+
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    pub(crate) fn open_own_dir(_path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Nobody knows here who has ended.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    pub(crate) fn try_lock(_file: &File) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(feature = "docker")]
+    pub(crate) fn is_executable(path: &Path) -> bool {
+        path.is_file()
+    }
+
+    #[cfg_attr(not(feature = "docker"), allow(dead_code, reason = "containers alone are asked for by many"))]
+    pub(crate) fn try_lock_shared(file: &File) -> io::Result<bool> {
+        try_lock(file)
+    }
+
+    /// Nobody is known to have ended here.
+    #[cfg(feature = "docker")]
+    pub(crate) fn place_of(_directory: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_root() -> bool {
+        false
     }
 }
 #[cfg(not(unix))]

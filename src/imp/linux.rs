@@ -2,18 +2,24 @@
 
 mod activation;
 mod lending;
+#[cfg(feature = "docker")]
+mod network;
 mod proc;
 #[cfg(feature = "tokio")]
 mod process;
 mod sock_diag;
-
-pub(crate) use activation::spawn_with_listener;
-pub(crate) use lending::can_lend;
 #[cfg(feature = "tokio")]
-pub(crate) use proc::users_of;
+mod watchdog;
+
+pub(crate) use activation::spawn_with_sockets;
+pub(crate) use lending::can_lend;
+#[cfg(feature = "docker")]
+pub(crate) use network::{address_of_network, default_gateway, is_this_machine, shares_network};
 pub(crate) use proc::{ancestry, find_owners, inode_of};
 #[cfg(feature = "tokio")]
-pub(crate) use process::{bind_to_parent, has_ended, kill_group};
+pub(crate) use proc::{hidden_users_of, shut};
+#[cfg(feature = "tokio")]
+pub(crate) use process::WatchedChild;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -2,6 +2,12 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "the signatures are those of systems where it may fail")]
 
+#[cfg(feature = "tokio")]
+mod process;
+
+#[cfg(feature = "tokio")]
+pub(crate) use process::WatchedChild;
+
 use std::collections::HashMap;
 use std::io;
 use std::process::{Child, Command};
@@ -84,28 +90,37 @@ pub(crate) fn ancestry(_pid: u32) -> impl Iterator<Item = Origin> {
     std::iter::empty()
 }
 
-pub(crate) fn spawn_with_listener(_command: Command, _listener: Socket, _name: &str) -> io::Result<Child> {
+pub(crate) fn spawn_with_sockets(_command: Command, _sockets: Vec<(Socket, String)>) -> io::Result<Child> {
     Err(unsupported("socket activation is made for Linux alone: lend the port and start the child by number"))
 }
 
+#[cfg(feature = "docker")]
+pub(crate) fn shares_network(_pid: u32) -> Option<bool> {
+    None
+}
+
+#[cfg(feature = "docker")]
+pub(crate) fn is_this_machine(_name: &str, _kernel: &str) -> Option<bool> {
+    None
+}
+
+#[cfg(feature = "docker")]
+pub(crate) fn address_of_network(_pid: u32) -> Option<std::net::Ipv4Addr> {
+    None
+}
+
+#[cfg(feature = "docker")]
+pub(crate) fn default_gateway() -> Option<std::net::Ipv4Addr> {
+    None
+}
+
+/// Sockets have no inodes here.
 #[cfg(feature = "tokio")]
-pub(crate) fn users_of(_pid: u32) -> Vec<u32> {
+pub(crate) fn shut(_inodes: &[u64]) {}
+
+#[cfg(feature = "tokio")]
+pub(crate) fn hidden_users_of(_pid: u32) -> Vec<u32> {
     Vec::new()
-}
-
-/// Nothing here ends a child with its parent.
-#[cfg(feature = "tokio")]
-pub(crate) fn bind_to_parent(_command: &mut Command) {}
-
-#[cfg(feature = "tokio")]
-pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    child.try_wait().map(|status| status.is_some())
-}
-
-/// The child alone: what it has started is not known.
-#[cfg(feature = "tokio")]
-pub(crate) fn kill_group(child: &mut Child) -> io::Result<()> {
-    child.kill()
 }
 
 fn unsupported(reason: &'static str) -> io::Error {

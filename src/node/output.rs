@@ -1,95 +1,118 @@
-//! What a child prints: passed on as it comes, and its end kept for errors.
+//! What a node prints: shown as it comes, and its end kept for the test and for errors.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
-use std::panic::catch_unwind;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
-use std::{fmt, io, thread};
+mod kept;
+mod life;
+mod reader;
 
-use os_pipe::PipeReader;
+pub(crate) use reader::Reader;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use event_listener::Event;
 use parking_lot::Mutex;
 
-/// The lines that are kept, and the bytes of one. What a server says of its failure is at the end.
-const KEPT: usize = 100;
-const LONGEST: u64 = 4096;
+use super::pattern::LogPattern;
+use kept::Kept;
+use life::Life;
 
-/// A daemon that has left its group may keep a pipe open for ever; without one this takes microseconds.
-const FINISH: Duration = Duration::from_millis(200);
+/// The lines of a life that errors have, and that a node's end shows if not all was shown: more than a screen. What a
+/// server says of its failure is at the end.
+const LAST: usize = 100;
 
-/// The last lines of a child's output.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Output {
-    lines: Arc<Mutex<VecDeque<String>>>,
+/// What a node has printed in all its lives, with its last lines kept. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Output(Arc<Shared>);
+
+struct Shared {
+    node: Box<str>,
+    quiet: bool,
+    kept: Mutex<Kept>,
+    /// Of a line that has come, or a life that has ended.
+    changed: Event,
+    /// The bytes of the lines that came until there were too many to show.
+    shown: AtomicUsize,
 }
 
 impl Output {
-    fn push(&self, line: String) {
-        let mut lines = self.lines.lock();
-        if lines.len() == KEPT {
-            lines.pop_front();
+    /// Of a node that has not printed anything, and does not until a [`Reader`] starts.
+    /// A quiet one is kept, and not shown.
+    pub(super) fn new(node: &str, quiet: bool) -> Self {
+        let (kept, changed, shown) = (Mutex::default(), Event::new(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { node: node.into(), quiet, kept, changed, shown }))
+    }
+
+    /// From now on, this life's lines are the ones that are looked at.
+    fn begin(&self) -> Life {
+        Life::new(self.clone(), self.0.kept.lock().begin())
+    }
+
+    /// Nothing more of a life is waited for.
+    fn end(&self, life: u32) {
+        self.0.kept.lock().end(life);
+        self.0.changed.notify(usize::MAX);
+    }
+
+    /// All lines that are kept, the oldest first, of all lives.
+    pub(super) fn logs(&self) -> Vec<String> {
+        self.0.kept.lock().all().map(str::to_owned).collect()
+    }
+
+    /// The first line of this life that matches, of those that are kept.
+    pub(super) fn find(&self, pattern: &LogPattern) -> Option<String> {
+        self.0.kept.lock().find(&mut 0, pattern).map(str::to_owned)
+    }
+
+    /// Whether this life has a line of which this is true, among those that are kept.
+    pub(super) fn has_line(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        let kept = self.0.kept.lock();
+        kept.last(kept.life(), usize::MAX).into_iter().any(is_meant)
+    }
+
+    /// The first such line of this life, which may have come already; or `None` when the output has ended without,
+    /// at once if no life has begun. Dropping the future loses nothing.
+    pub(super) async fn wait_for(&self, pattern: &LogPattern) -> Option<String> {
+        let mut next = 0;
+        loop {
+            // Listened for before the look, so that a line just after it is not missed.
+            let changed = self.0.changed.listen();
+            {
+                let kept = self.0.kept.lock();
+                if let Some(line) = kept.find(&mut next, pattern) {
+                    return Some(line.to_owned());
+                }
+                if kept.has_ended() {
+                    return None;
+                }
+            }
+            changed.await;
         }
-        lines.push_back(line);
     }
 }
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.lines.lock();
-        if lines.is_empty() {
+        let kept = self.0.kept.lock();
+        let last = kept.last(kept.life(), LAST);
+        if last.is_empty() {
             return f.write_str("it printed nothing");
         }
         f.write_str("its last output:")?;
-        lines.iter().try_for_each(|line| write!(f, "\n  {line}"))
+        last.iter().try_for_each(|line| write!(f, "\n  {line}"))?;
+        match kept.count() - last.len() {
+            0 => Ok(()),
+            left_out => write!(f, "\n  (lines left out before these: {left_out})"),
+        }
     }
 }
 
-/// The thread that reads a child's output, which ends with the pipe.
-#[derive(Debug)]
-pub(super) struct Reader {
-    output: Output,
-    /// Closed when the thread has ended.
-    reading: Mutex<mpsc::Receiver<()>>,
-}
-
-impl Reader {
-    /// A thread, so that a child never waits for a test that does not look. It prints into what the test harness has
-    /// captured for the test that it was started by.
-    pub(super) fn start(node: &str, pipe: PipeReader) -> io::Result<Self> {
-        let (output, (ends, reading)) = (Output::default(), mpsc::channel());
-        let (node, kept) = (node.to_owned(), output.clone());
-        thread::Builder::new().name(format!("heldport: output of {node}")).spawn(move || {
-            read(&node, pipe, &kept);
-            drop(ends);
-        })?;
-        Ok(Self { output, reading: Mutex::new(reading) })
-    }
-
-    pub(super) fn output(&self) -> &Output {
-        &self.output
-    }
-
-    /// Waits until all is read that a child has printed which has ended.
-    pub(super) fn finish(&self) {
-        // Nothing is ever sent: it waits for the end.
-        let _ = self.reading.lock().recv_timeout(FINISH);
+/// Without its lines, which are many and may hold secrets.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Output").field(&self.0.node).finish_non_exhaustive()
     }
 }
 
-fn read(node: &str, pipe: impl Read, output: &Output) {
-    let (mut pipe, mut bytes, mut prints) = (BufReader::new(pipe), Vec::new(), true);
-    // A line without an end, as of a binary, comes in pieces.
-    while matches!(pipe.by_ref().take(LONGEST).read_until(b'\n', &mut bytes), Ok(read) if read > 0) {
-        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
-        // Where stderr is gone the child goes on all the same.
-        prints = prints && print(&format!("[{node}] {line}\n"));
-        output.push(line);
-        bytes.clear();
-    }
-}
-
-/// Prints in one piece to what the test harness captures, which this macro alone does. It panics if there is no
-/// stderr.
-fn print(text: &str) -> bool {
-    catch_unwind(|| eprint!("{text}")).is_ok()
-}
+#[cfg(test)]
+mod tests;

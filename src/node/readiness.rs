@@ -1,196 +1,316 @@
-//! When a child is ready: it serves on every port of its node, and it is the child that does.
+//! When a node is ready: it serves on every port that it has, it is this node that does, and what else was asked for.
 
-use std::net::SocketAddr;
-use std::process::ExitStatus;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-
-use super::child::ChildNode;
+use super::HandOver;
+use super::holds::PASSER_BY;
+use super::launch::{Failure, Kind, Running, Site};
+use super::ports::NodePort;
+use super::ready::{Check, Ready, Scene};
 use crate::error::{Error, Result};
 use crate::held::{HeldPort, PERHAPS, Pauses, pause};
-use crate::holder;
-use crate::identity::{Borrower, Identity};
+use crate::identity::Borrower;
+use crate::protocol::Protocol;
 
 /// The next step if a program may have become a daemon.
 const FOREGROUND: &str = "\nnext: keep the program in the foreground";
 
-/// From when the system gives a process's children away until it tells of its end: microseconds, but it may be busy.
-const AFTERLIFE: Duration = Duration::from_millis(50);
+/// What programs say, in their own words or the system's, when they cannot bind.
+const REFUSED: [&str; 3] = ["already in use", "address in use", "eaddrinuse"];
 
-/// The wait for a child.
+/// What becomes of a node's ports when it is ready.
+#[cfg_attr(not(feature = "docker"), allow(dead_code, reason = "containers alone are so"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// They are closed behind it, and stay held.
+    Reclaim,
+    /// They stay lent.
+    KeepLent,
+    /// What it has taken is let go; what it has not is held.
+    Release,
+}
+
+/// The wait for a node.
 pub(super) struct Readiness<'a> {
-    node: &'a str,
-    held: &'a [HeldPort],
+    site: Site<'a>,
+    ready: Option<&'a Ready>,
+    /// What of it has been true already.
+    check: Option<Check>,
+    afterwards: Afterwards,
     started: Instant,
     within: Duration,
+    /// Who was seen on one of its ports in this start.
+    thief: Option<Thief>,
+}
+
+/// Another than the node.
+struct Thief {
+    port: u16,
+    holder: Borrower,
+    /// Since when it was seen at every look; not at the last one, if that is none.
+    since: Option<Instant>,
+}
+
+/// What a look at a node's ports has shown.
+struct Looked<'a> {
+    /// The node's own listeners.
+    borrowers: Vec<(&'a HeldPort, Borrower)>,
+    missing: Option<Missing>,
+}
+
+/// Why a node is not ready yet.
+struct Missing {
+    what: String,
+    /// The cause, for whoever looks at its output.
+    perhaps: &'static str,
+}
+
+/// A port, as errors tell of it.
+fn told(port: &NodePort) -> String {
+    let name = port.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("port {}{name}", port.addr.port())
 }
 
 impl<'a> Readiness<'a> {
-    pub(super) fn new(node: &'a str, held: &'a [HeldPort], within: Duration) -> Self {
-        Self { node, held, started: Instant::now(), within }
+    pub(super) fn new(
+        site: Site<'a>,
+        ready: Option<&'a Ready>,
+        afterwards: Afterwards,
+        within: Duration,
+    ) -> Self {
+        let check = ready.map(|ready| ready.check(site.kind));
+        Self { site, ready, check, afterwards, started: Instant::now(), within, thief: None }
     }
 
-    /// Waits for the child on all ports, which are lent, and closes them behind it.
-    pub(super) async fn wait(&self, child: &mut ChildNode) -> Result<()> {
-        loop {
-            for port in self.held {
-                self.wait_on(port, child).await?;
-            }
-            self.held.iter().try_for_each(HeldPort::reclaim)?;
-            // Nobody can come from here on: who listens now is whom the test will talk to.
-            if self.is_so_on_all(child)? {
-                return Ok(());
-            }
-            self.held.iter().try_for_each(HeldPort::lend)?;
+    /// Whether another was seen on one of its ports, however shortly.
+    pub(super) fn met_thief(&self) -> bool {
+        self.thief.is_some()
+    }
+
+    /// Waits until it is ready, and closes its ports behind it. The first look is at once.
+    pub(super) async fn wait(&mut self, running: &mut dyn Running) -> Result<(), Failure> {
+        if self.is_in_process() && self.ready.is_none() {
+            // Its listeners are there, whatever becomes of it: one that ends at once would be seen by chance alone.
+            return Ok(());
         }
-    }
-
-    async fn wait_on(&self, port: &HeldPort, child: &mut ChildNode) -> Result<()> {
-        let (mut probe, mut pauses) = (Probe::new(port), Pauses::new());
+        let mut pauses = Pauses::new();
         loop {
-            self.check_alive(child)?;
-            let looked = probe.look(child, self.left()).await;
-            let Some(missing) = looked.map_err(|e| self.explained(child, e))? else { return Ok(()) };
+            self.check_alive(running)?;
+            let missing = match self.look(running).await? {
+                None => self.close_behind(running)?,
+                missing => missing,
+            };
+            let Some(Missing { what, perhaps }) = missing else { return Ok(()) };
             if self.left().is_zero() {
-                return Err(self.failed(child, &format!("{missing}\nnext: look at its output: {PERHAPS}")));
+                self.check_alive(running)?;
+                // There is no time to see whether it stays.
+                if let Some(Thief { port, holder, since: Some(_) }) = &self.thief {
+                    return Err(Error::stolen(*port, holder.clone()).into());
+                }
+                return Err(self.failed(&format!("{what}\nnext: look at its output: {perhaps}")).into());
             }
             pause(pauses.next().min(self.left())).await;
         }
     }
 
-    /// Whether the child listens on all ports, and tells of it.
-    fn is_so_on_all(&self, child: &mut ChildNode) -> Result<bool> {
-        self.check_alive(child)?;
-        let listeners =
-            self.held.iter().map(|port| own_listener(port, child)).collect::<Result<Option<Vec<_>>>>();
-        let Some(listeners) = listeners.map_err(|e| self.explained(child, e))? else { return Ok(false) };
-        for (port, listener) in self.held.iter().zip(&listeners) {
-            port.emit_borrowed(listener);
+    /// What is missing.
+    async fn look(&mut self, running: &dyn Running) -> Result<Option<Missing>> {
+        if let Some(missing) = self.look_at_ports(running)?.missing {
+            return Ok(Some(missing));
         }
-        Ok(true)
+        let left = self.left();
+        let Self { site, check: Some(check), .. } = self else { return Ok(None) };
+        let Site { ports, held, output, directory, .. } = *site;
+        let scene = Scene { ports, held, output, directory, left, server: Some(running) };
+        let looked = check.look(&scene).await;
+        Ok(looked.err().map(|what| Missing { what, perhaps: "it may need more time (`ready_within`)" }))
     }
 
-    /// What a child leaves behind is a stranger as soon as the child ends, a moment before that can be seen.
-    fn explained(&self, child: &mut ChildNode, error: Error) -> Error {
-        let until = Instant::now() + AFTERLIFE;
-        while Instant::now() < until {
-            if let Err(ended) = self.check_alive(child) {
-                return ended;
+    /// Closes the ports, so that nobody can come from here on, and looks once more at who is there: that is whom the
+    /// test will talk to. What is missing, if the node is not on all of them any more; it may come again.
+    fn close_behind(&mut self, running: &mut dyn Running) -> Result<Option<Missing>, Failure> {
+        let held = self.site.held;
+        match self.afterwards {
+            Afterwards::KeepLent if self.site.kind == Kind::Container => {
+                held.iter().try_for_each(HeldPort::close_beside_engine)?;
             }
-            thread::sleep(Duration::from_millis(1));
+            Afterwards::KeepLent => {}
+            afterwards if self.site.kind == Kind::Container => {
+                let release = afterwards == Afterwards::Release;
+                held.iter().try_for_each(|port| port.close_behind_engine(release))?;
+            }
+            _ => held.iter().try_for_each(HeldPort::reclaim)?,
         }
-        error
+        self.check_alive(running)?;
+        let Looked { borrowers, missing } = self.look_at_ports(running)?;
+        if missing.is_none() {
+            for (port, borrower) in &borrowers {
+                port.emit_borrowed(borrower);
+            }
+        } else {
+            // It was not what it seemed.
+            self.check = self.ready.map(|ready| ready.check(self.site.kind));
+            if self.site.hand_over != HandOver::Sockets {
+                held.iter().try_for_each(HeldPort::lend)?;
+            }
+        }
+        Ok(missing)
     }
 
-    /// A child that has ended will not get ready.
-    fn check_alive(&self, child: &mut ChildNode) -> Result<()> {
-        if !child.has_ended() {
-            return Ok(());
-        }
-        // Perhaps since somebody else has its number; or it runs on as a daemon.
-        let others = self.held.iter().map(|port| Ok((port.port(), port.listeners()?)));
-        let others = others.collect::<Result<Vec<_>>>();
-        let status = child.end();
-        for (port, listeners) in others? {
-            if let Some(listener) = listeners.into_iter().next() {
-                return Err(self.replaced(child, status, port, listener));
+    fn look_at_ports(&mut self, running: &dyn Running) -> Result<Looked<'a>> {
+        let mut looked = Looked { borrowers: Vec::with_capacity(self.site.held.len()), missing: None };
+        let mut thief = None;
+        for (port, known) in self.site.held.iter().zip(self.site.ports.all()) {
+            match self.seen_on(port, running)? {
+                Seen::Own(borrower) => looked.borrowers.push((port, borrower)),
+                // What was given its listeners may do with them as it likes.
+                Seen::Nobody(protocol) if !self.is_in_process() && !running.has_ports() => {
+                    looked.missing = Some(self.nobody_on(known, protocol));
+                    break;
+                }
+                Seen::Nobody(_) | Seen::Closed => {}
+                Seen::Thief(holder) => {
+                    looked.missing = Some(Missing {
+                        what: format!("{} is taken: {holder}", told(known)),
+                        perhaps: "who is that?",
+                    });
+                    thief = Some((port, holder));
+                    break;
+                }
             }
+        }
+        match thief {
+            Some((port, holder)) => self.stolen(port, holder)?,
+            None => self.nobody_else(),
+        }
+        Ok(looked)
+    }
+
+    fn nobody_on(&self, port: &NodePort, protocol: Protocol) -> Missing {
+        let what = match protocol {
+            Protocol::Tcp => format!("nobody listens on {}", told(port)),
+            other => format!("nobody has {} for {other}", told(port)),
+        };
+        let perhaps = match self.site.hand_over {
+            HandOver::Sockets => "it may not take all sockets that it inherits (LISTEN_FDS)",
+            HandOver::Lend | HandOver::ReleaseFirst => PERHAPS,
+        };
+        Missing { what, perhaps }
+    }
+
+    /// Somebody else is there: an error if it stays.
+    fn stolen(&mut self, port: &HeldPort, holder: Borrower) -> Result<()> {
+        let seen_before = self.thief.as_ref().and_then(|thief| thief.since);
+        match seen_before {
+            Some(since) if since.elapsed() > PASSER_BY => return Err(Error::stolen(port.port(), holder)),
+            Some(_) => {}
+            None => port.emit_stolen(&holder),
+        }
+        self.thief = Some(Thief { port: port.port(), holder, since: seen_before.or(Some(Instant::now())) });
+        Ok(())
+    }
+
+    fn nobody_else(&mut self) {
+        if let Some(thief) = &mut self.thief {
+            thief.since = None;
+        }
+    }
+
+    /// A node that has ended will not get ready.
+    fn check_alive(&mut self, running: &mut dyn Running) -> Result<(), Failure> {
+        let Some(end) = running.ended() else { return Ok(()) };
+        // Perhaps since somebody else has its number; or it has left a daemon, which ends with it.
+        let other = self.other_than_ended(running);
+        running.finish();
+        match other? {
+            Some((_, Seen::Own(daemon))) => {
+                return Err(self.failed(&format!("it ended, {end}, and left {daemon}{FOREGROUND}")).into());
+            }
+            Some((port, Seen::Thief(thief))) => {
+                port.emit_stolen(&thief);
+                return Err(Error::stolen(port.port(), thief).into());
+            }
+            _ => {}
+        }
+        let refused = self.was_refused();
+        if let Some(Thief { port, holder, .. }) = self.thief.as_ref().filter(|_| refused) {
+            // It has gone in the meantime.
+            return Err(Error::stolen(*port, holder.clone()).into());
         }
         // A daemon that does not listen yet cannot be seen, but may be guessed.
-        let next = if status.is_some_and(|status| status.success()) { FOREGROUND } else { "" };
-        Err(self.failed(child, &format!("it ended before it was ready, {}{next}", told(status))))
+        let next = if SUCCESS.contains(&&*end) { FOREGROUND } else { "" };
+        let error = self.failed(&format!("it ended before it was ready, {end}{next}"));
+        Err(Failure { error, refused })
     }
 
-    /// The child has ended, and somebody listens.
-    fn replaced(
-        &self,
-        child: &ChildNode,
-        status: Option<ExitStatus>,
-        port: u16,
-        listener: Borrower,
-    ) -> Error {
-        if listener.identity == Identity::Unknown && listener.pid.is_some() {
-            let reason = format!(
-                "it ended, {}, and {listener}, which is no child of it any more{FOREGROUND}, and end that one",
-                told(status)
-            );
-            return self.failed(child, &reason);
+    /// Who serves on a port of a node that has ended.
+    fn other_than_ended(&self, running: &dyn Running) -> Result<Option<(&'a HeldPort, Seen)>> {
+        for port in self.site.held {
+            match self.seen_on(port, running)? {
+                // One that cannot be told from the node is not the node, which is gone.
+                Seen::Own(other) if other.pid.is_none() => return Ok(Some((port, Seen::Thief(other)))),
+                seen @ (Seen::Own(_) | Seen::Thief(_)) => return Ok(Some((port, seen))),
+                Seen::Nobody(_) | Seen::Closed => {}
+            }
         }
-        Error::Stolen { port, holder: Box::new(listener) }
+        Ok(None)
+    }
+
+    /// Looks who serves on a port.
+    fn seen_on(&self, port: &HeldPort, running: &dyn Running) -> Result<Seen> {
+        // A server in this process is not to be asked by a connection.
+        let listeners = if self.is_in_process() { port.listeners_told()? } else { port.listeners()? };
+        let (missing, mut own) = (port.missing_among(&listeners), None);
+        for listener in listeners {
+            match running.owns(&listener) {
+                Some(true) => own = Some(listener),
+                Some(false) => return Ok(Seen::Thief(listener)),
+                // It has just ended.
+                None => return Ok(Seen::Nobody(listener.protocol)),
+            }
+        }
+        Ok(match (missing, own) {
+            (Some(protocol), _) => Seen::Nobody(protocol),
+            (None, Some(own)) => Seen::Own(own),
+            (None, None) => Seen::Closed,
+        })
+    }
+
+    /// What runs in a container means addresses of its own network.
+    fn was_refused(&self) -> bool {
+        let says_so = |line: &str| {
+            let line = line.to_ascii_lowercase();
+            REFUSED.iter().any(|words| line.contains(words))
+        };
+        self.site.kind == Kind::Child && self.site.output.has_line(says_so)
+    }
+
+    fn is_in_process(&self) -> bool {
+        self.site.kind == Kind::InProcess
     }
 
     fn left(&self) -> Duration {
         self.within.saturating_sub(self.started.elapsed())
     }
 
-    /// The error, with what the child has printed.
-    fn failed(&self, child: &ChildNode, reason: &str) -> Error {
-        self.not_ready(format!("{reason}\n{}", child.output()))
-    }
-
-    pub(super) fn not_ready(&self, output: String) -> Error {
-        Error::NotReady { node: self.node.into(), waited: self.started.elapsed(), output: output.into() }
+    /// The error, with what the node has printed.
+    fn failed(&self, reason: &str) -> Error {
+        let output =
+            if self.is_in_process() { reason.to_owned() } else { format!("{reason}\n{}", self.site.output) };
+        Error::NotReady { node: self.site.name.into(), waited: self.started.elapsed(), output: output.into() }
     }
 }
 
-fn told(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "and nobody can tell how".to_owned(), |status| status.to_string())
-}
+/// As std shows the exit status 0, and a container's end is told.
+const SUCCESS: [&str; 2] = ["exit status: 0", "exit code 0"];
 
-/// Whether the child has come to its loop on a port: it listens there, and has accepted a connection. One that
-/// merely listens may be about to listen on a second address, and must not be closed out from it.
-struct Probe<'a> {
-    port: &'a HeldPort,
-    connection: Option<TcpStream>,
-}
-
-impl<'a> Probe<'a> {
-    fn new(port: &'a HeldPort) -> Self {
-        Self { port, connection: None }
-    }
-
-    /// What is missing.
-    async fn look(&mut self, child: &ChildNode, left: Duration) -> Result<Option<String>> {
-        let (number, addr) = (self.port.port(), self.port.addr());
-        let Some(listener) = own_listener(self.port, child)? else {
-            // Perhaps it has only looked whether the number is free, and will come back.
-            *self = Self::new(self.port);
-            return Ok(Some(format!("nobody listens on port {number}")));
-        };
-        if self.connection.is_none() {
-            match connect(addr, left).await {
-                Ok(connection) => self.connection = Some(connection),
-                Err(e) => {
-                    return Ok(Some(format!("it listens on {}, and not on {addr}: {e}", listener.address)));
-                }
-            }
-        }
-        // Twice: the kernel may tell of a connection here before it puts it into the queue there.
-        let waits = self.waits()? || self.waits()?;
-        Ok(waits.then(|| format!("it listens on {}, and accepts no connection", listener.address)))
-    }
-
-    /// Whether a connection waits to be accepted. Not, where this system does not tell.
-    fn waits(&self) -> Result<bool> {
-        Ok(self.port.queued()?.is_some_and(|waiting| waiting > 0))
-    }
-}
-
-async fn connect(addr: SocketAddr, left: Duration) -> std::io::Result<TcpStream> {
-    tokio::time::timeout(left, TcpStream::connect(addr)).await.unwrap_or_else(|late| Err(late.into()))
-}
-
-/// The child's listener on its port, or that of something that it has started. Nobody else's may be there.
-fn own_listener(port: &HeldPort, child: &ChildNode) -> Result<Option<Borrower>> {
-    let mut own = None;
-    for listener in port.listeners()? {
-        match holder::belongs_to(&listener, child.id()) {
-            Some(true) => own = Some(listener),
-            Some(false) => return Err(Error::Stolen { port: port.port(), holder: Box::new(listener) }),
-            None => return Ok(None),
-        }
-    }
-    Ok(own)
+/// Who is on a port.
+enum Seen {
+    /// Nobody, for this protocol.
+    Nobody(Protocol),
+    Own(Borrower),
+    /// Nobody has to be: what serves there has the held socket itself, or was given a listener.
+    Closed,
+    /// Another than the node, perhaps beside it.
+    Thief(Borrower),
 }

@@ -129,6 +129,7 @@ fn what_becomes_of_a_port_is_not_shown() {
     let life = [
         PortEvent::Lent { port },
         PortEvent::Borrowed { port, pid: None, program: None },
+        PortEvent::Stolen { port, pid: None, program: None },
         PortEvent::Reclaimed { port },
         PortEvent::HandedOver { port, to: "a listener" },
         PortEvent::Released { port },

@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use super::{BUCKETS, Latency, SLICE, SLICES, Slice, Stats};
 use crate::event::{Listener, PortEvent};
+use crate::identity::Holder;
 
 /// The process's counters. Each allocator has its own beside them.
 static PROCESS: Counters = Counters::new();
 
 pub(super) fn process() -> Stats {
     PROCESS.snapshot()
+}
+
+/// Counts a start of a container whose port was in use.
+#[cfg(feature = "docker")]
+pub(crate) fn count_refused() {
+    PROCESS.refused.fetch_add(1, Relaxed);
 }
 
 /// Every update is Relaxed: the figures describe, nothing is decided by them.
@@ -26,6 +33,8 @@ struct Counters {
     lent: AtomicU64,
     lends: AtomicU64,
     handed_over: AtomicU64,
+    stolen: AtomicU64,
+    refused: AtomicU64,
     bind_latency: Times,
     wait_time: Times,
     attempts_per_success: [AtomicU64; BUCKETS],
@@ -48,6 +57,8 @@ impl Counters {
             lent: ZERO,
             lends: ZERO,
             handed_over: ZERO,
+            stolen: ZERO,
+            refused: ZERO,
             bind_latency: Times::new(),
             wait_time: Times::new(),
             attempts_per_success: [ZERO; BUCKETS],
@@ -73,6 +84,8 @@ impl Counters {
             lent: self.lent.load(Relaxed),
             lends: self.lends.load(Relaxed),
             handed_over: self.handed_over.load(Relaxed),
+            stolen: self.stolen.load(Relaxed),
+            refused: self.refused.load(Relaxed),
             bind_latency: self.bind_latency.snapshot(),
             wait_time: self.wait_time.snapshot(),
             attempts_per_success: self.attempts_per_success.each_ref().map(|count| count.load(Relaxed)),
@@ -202,6 +215,12 @@ impl Recorder {
 
     pub(crate) fn handed_over(&self) {
         self.each(|all| _ = all.handed_over.fetch_add(1, Relaxed));
+    }
+
+    /// A port was found in another's hands.
+    pub(crate) fn stolen(&self, port: u16, thief: &Holder) {
+        self.each(|all| _ = all.stolen.fetch_add(1, Relaxed));
+        self.emit(&PortEvent::Stolen { port, pid: thief.pid, program: thief.program.clone() });
     }
 }
 

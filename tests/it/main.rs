@@ -1,4 +1,5 @@
-//! The integration tests that need one process. Those that need several are in `tests/processes`.
+//! The integration tests that need one process. Those that need several are in `tests/processes`: a child that one
+//! thread forks has copies of what the others' tests have just closed, until it is a program.
 //!
 //! With `--cfg heldport_portable` they run on the code of systems that cannot lend and do not tell who is on a
 //! port; what is left out then is about just that.
@@ -6,6 +7,8 @@
 mod allocator;
 mod bad_input;
 mod choosing;
+#[cfg(feature = "tokio")]
+mod cluster;
 #[cfg(not(heldport_portable))]
 mod facts;
 mod families;
@@ -16,14 +19,21 @@ mod held;
 mod lending;
 #[cfg(feature = "tokio")]
 mod node;
+#[cfg(feature = "tokio")]
+mod node_lives;
+#[cfg(feature = "tokio")]
+mod node_ports;
 mod offsets;
 mod on_event;
 mod protocols;
+#[cfg(feature = "tokio")]
+mod ready;
 mod release_first;
 mod request;
 mod stats;
 mod sticky;
 mod udp;
+mod udp_lending;
 mod waiting;
 #[cfg(all(feature = "macros", feature = "tokio"))]
 mod with_ports;

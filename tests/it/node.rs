@@ -2,7 +2,7 @@
 
 use crate::support::*;
 
-use heldport::{Error, PortAllocator, TestNode, TestNodeBuilder};
+use heldport::{Error, HandOver, PortAllocator, Ready, TestNode, TestNodeBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -67,6 +67,97 @@ async fn its_end_is_the_servers_end() {
     assert_is_free(addr.port());
 }
 
+/// As axum, tonic and most others do, it gives each connection a task of its own.
+#[cfg(not(heldport_portable))]
+async fn echo_in_tasks(listener: TcpListener) -> std::io::Result<()> {
+    loop {
+        let (mut client, _) = listener.accept().await?;
+        tokio::spawn(async move {
+            let (mut reader, mut writer) = client.split();
+            tokio::io::copy(&mut reader, &mut writer).await
+        });
+    }
+}
+
+#[tokio::test]
+#[cfg(not(heldport_portable))]
+async fn nobody_answers_for_a_server_that_has_ended() {
+    let mut node = TestNode::builder().with_auto_port().serve(echo_in_tasks).await.unwrap();
+    let (mut client, mut answer) = (TcpStream::connect(node.addr()).await.unwrap(), [0; 4]);
+    client.write_all(b"ping").await.unwrap();
+    client.read_exact(&mut answer).await.unwrap();
+    node.restart().await.unwrap();
+    assert_eq!(client.read(&mut answer).await.unwrap(), 0, "the connection has ended with its server");
+    let mut client = TcpStream::connect(node.addr()).await.unwrap();
+    client.write_all(b"ping").await.unwrap();
+    client.read_exact(&mut answer).await.unwrap();
+    drop(node);
+    assert_eq!(client.read(&mut answer).await.unwrap(), 0, "also with one that is dropped");
+}
+
+/// The number is the node's on its own addresses alone.
+#[tokio::test]
+async fn connections_elsewhere_on_its_number_are_not_its_own() {
+    let mut node = TestNode::builder().with_auto_port().serve(greet).await.unwrap();
+    let (host, _) = private_block(1);
+    let server = TcpListener::bind((host, node.addr().port())).await.unwrap();
+    let mut client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+    let (mut served, _) = server.accept().await.unwrap();
+    node.stop().await.unwrap();
+    drop(node);
+    served.write_all(b"still here").await.unwrap();
+    drop(served);
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "still here");
+}
+
+/// Its end is begun, and nobody waits for it.
+#[tokio::test]
+async fn a_start_after_a_stop_that_was_cancelled_is_a_start() {
+    let mut node = TestNode::builder().with_auto_port().serve(greet).await.unwrap();
+    tokio::select! {
+        biased;
+        _ = node.stop() => panic!("its task ends when this one waits"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(!node.is_running());
+    node.start().await.unwrap();
+    assert_eq!(ask(&node).await, "hello");
+}
+
+#[tokio::test]
+async fn what_prints_nothing_here_has_no_line_to_wait_for() {
+    let within = std::time::Duration::from_secs(60);
+    for node in [TestNode::builder().with_auto_port(), TestNode::builder().with_auto_port().serve(greet)] {
+        let node = node.await.unwrap();
+        let error = node.wait_for_log("up", within).await.unwrap_err().to_string();
+        assert!(error.contains("a server in this process prints for itself"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn it_may_take_for_ever() {
+    let node = TestNode::builder().with_auto_port().serve(greet).stop_within(std::time::Duration::MAX);
+    assert!(node.await.unwrap().stop().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_could_never_be_so_is_refused() {
+    async fn refused(node: TestNodeBuilder, words: &str) {
+        let error = node.await.expect_err(words).to_string();
+        assert!(error.starts_with("node: ") && error.contains(words), "{error}");
+    }
+    let node = || TestNode::builder().with_port("http");
+    refused(node().ready(Ready::tcp()), "only holds its ports").await;
+    refused(node().keep_lent(), "only holds its ports").await;
+    refused(node().serve(greet).keep_lent(), "are for children").await;
+    refused(node().serve(greet).hand_over(HandOver::Sockets), "are for children").await;
+    refused(node().serve(greet).ready(Ready::log("up")), "`Ready::log` is for children").await;
+    refused(node().serve(greet).ready(Ready::unix_file("{dir}/socket")), "no directory").await;
+    refused(node().serve(greet).ready(Ready::tcp().on("grpc")), "its named ports are: http").await;
+}
+
 #[tokio::test]
 #[cfg(not(heldport_portable))]
 async fn a_server_that_ends_leaves_the_number_to_its_node() {
@@ -102,14 +193,14 @@ async fn a_name_that_it_does_not_have() {
 async fn settings_without_meaning_are_refused() {
     async fn refused(builder: TestNodeBuilder, words: &str) {
         let error = builder.await.expect_err(words);
-        assert!(
-            matches!(error, Error::InvalidSetting { .. }) && error.to_string().contains(words),
-            "{error}"
-        );
+        let Error::Node { node, error, .. } = error else { panic!("{error}") };
+        assert!(matches!(*error, Error::InvalidSetting { .. }), "{error}");
+        assert!(&*node == "node" && error.to_string().contains(words), "{error}");
     }
     let builder = || TestNode::builder().with_port("a");
     refused(TestNode::builder(), "at least one").await;
     refused(builder().with_port("a"), "the same name").await;
+    refused(builder().with_port(""), "name is empty").await;
     refused(builder().with_port("b").serve(greet), "use `serve_all`").await;
     refused(builder().serve(greet).serve(greet), "one of `serve`").await;
 }

@@ -1,4 +1,4 @@
-//! UDP: the socket itself is handed over, or let go just before a server binds, and looked at afterwards.
+//! UDP: the socket itself is handed over. What is lent is in `udp_lending`.
 
 use crate::support::*;
 
@@ -6,16 +6,16 @@ use std::net::{TcpStream, UdpSocket};
 
 use heldport::{Error, HeldPort, Identity, PortAllocator, Protocol};
 
-fn builder(protocol: Protocol) -> heldport::PortAllocatorBuilder {
+pub(crate) fn builder(protocol: Protocol) -> heldport::PortAllocatorBuilder {
     PortAllocator::builder().protocol(protocol)
 }
 
-fn acquire(protocol: Protocol) -> HeldPort {
+pub(crate) fn acquire(protocol: Protocol) -> HeldPort {
     builder(protocol).build().unwrap().acquire().unwrap()
 }
 
 /// The ways to lend: as the system can, and as every system can.
-fn both_ways(protocol: Protocol) -> [HeldPort; 2] {
+pub(crate) fn both_ways(protocol: Protocol) -> [HeldPort; 2] {
     [false, true].map(|way| builder(protocol).release_first(way).build().unwrap().acquire().unwrap())
 }
 
@@ -84,6 +84,117 @@ fn a_server_is_started_again_on_a_clone() {
         assert_eq!(next_datagram(&server), [round]);
         drop(server);
         assert_nobody_else_can_bind_udp(kept.port());
+    }
+}
+
+#[test]
+fn a_server_is_started_again_on_handles_of_the_held_socket() {
+    for protocol in [Protocol::Udp, Protocol::TcpAndUdp] {
+        let port = acquire(protocol);
+        for round in 0..3 {
+            let server = port.udp_socket().unwrap();
+            assert_eq!(server.local_addr().unwrap(), port.addr());
+            send(port.addr(), &[round]).unwrap();
+            assert_eq!(next_datagram(&server), [round]);
+            assert_nobody_else_can_bind_udp(port.port());
+            drop(server);
+            assert_nobody_else_can_bind_udp(port.port());
+            send(port.addr(), b"to nobody").expect("the hold takes it");
+            assert!(!port.is_lent());
+        }
+        let socket = port.into_udp_socket().unwrap();
+        send(socket.addr(), b"now").unwrap();
+        assert_eq!(next_datagram(&socket), b"now");
+    }
+}
+
+#[test]
+fn a_handle_has_nothing_of_the_server_before() {
+    let port = acquire(Protocol::Udp);
+    let first = port.udp_socket().unwrap();
+    first.set_nonblocking(true).unwrap();
+    first.set_read_timeout(Some(PATIENCE)).unwrap();
+    first.set_write_timeout(Some(PATIENCE)).unwrap();
+    send(port.addr(), b"stale").unwrap();
+    drop(first);
+    send(port.addr(), b"stale too").unwrap();
+    let second = port.udp_socket().unwrap();
+    let is = socket2::SockRef::from(&second);
+    assert!(!is.nonblocking().unwrap());
+    assert_eq!((is.read_timeout().unwrap(), is.write_timeout().unwrap()), (None, None));
+    send(port.addr(), b"now").unwrap();
+    assert_eq!(next_datagram(&second), b"now");
+}
+
+#[test]
+fn a_socket_that_a_server_has_connected_is_not_handed_on() {
+    let port = acquire(Protocol::Udp);
+    let server = port.udp_socket().unwrap();
+    server.connect(port.addr()).unwrap();
+    drop(server);
+    let error = port.udp_socket().unwrap_err();
+    assert!(error.to_string().contains("connected it") && error.to_string().contains("next:"), "{error}");
+    assert_nobody_else_can_bind_udp(port.port());
+    port.lend().unwrap();
+    port.reclaim().unwrap();
+    let server = port.udp_socket().expect("bound anew");
+    assert!(server.peer_addr().is_err());
+}
+
+#[test]
+fn a_handle_needs_a_port_that_is_held_for_udp() {
+    let error = HeldPort::acquire().unwrap().udp_socket().unwrap_err();
+    assert!(matches!(error, Error::WrongProtocol { needed: Protocol::Udp, .. }), "{error:?}");
+}
+
+#[test]
+fn udp_is_taken_back_for_a_handle_and_tcp_stays_lent() {
+    for port in both_ways(Protocol::Udp) {
+        port.lend().unwrap();
+        let _server = port.udp_socket().unwrap();
+        assert!(!port.is_lent(), "there is nothing else");
+        assert_nobody_else_can_bind_udp(port.port());
+    }
+    for port in both_ways(Protocol::TcpAndUdp) {
+        port.lend().unwrap();
+        let _udp = port.udp_socket().unwrap();
+        assert_nobody_else_can_bind_udp(port.port());
+        assert!(port.is_lent());
+        let tcp = listen(V4, port.port(), REUSE).unwrap();
+        assert_ne!(port.wait_borrowed(PATIENCE).unwrap().identity, Identity::Stranger);
+        drop(tcp);
+        port.reclaim().unwrap();
+        assert!(!port.is_lent());
+    }
+}
+
+#[test]
+fn there_is_no_handle_of_what_a_borrower_has() {
+    for port in both_ways(Protocol::TcpAndUdp) {
+        port.lend().unwrap();
+        let server = bind_udp(V4, port.port(), PLAIN).unwrap();
+        let error = port.udp_socket().unwrap_err();
+        assert!(matches!(error, Error::InUse { .. }), "{error:?}");
+        assert!(port.is_lent());
+        drop(bind_udp(V6, port.port(), PLAIN).expect("let go as it was"));
+        drop(server);
+        assert!(port.udp_socket().is_ok());
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn tokio_has_handles_too() {
+    let port = acquire(Protocol::TcpAndUdp);
+    for round in 0..3 {
+        let socket = port.udp_socket_tokio().unwrap();
+        let client = tokio::net::UdpSocket::bind((V4, 0)).await.unwrap();
+        client.send_to(&[round], port.addr()).await.unwrap();
+        let mut question = [0; 8];
+        assert_eq!(socket.recv_from(&mut question).await.unwrap(), (1, client.local_addr().unwrap()));
+        assert_eq!(question[0], round);
+        drop(socket);
+        assert_nobody_else_can_bind_udp(port.port());
     }
 }
 
@@ -188,164 +299,4 @@ fn a_socket_that_a_borrower_has_is_not_handed_over() {
         assert_nobody_else_can_bind(socket.port());
         assert_nobody_else_can_bind_udp(socket.port());
     }
-}
-
-#[test]
-fn a_server_binds_by_number_and_all_is_held_again_after_its_end() {
-    for port in both_ways(Protocol::Udp) {
-        for (restart, ip) in [V4, V6, ANY4, V4].into_iter().enumerate() {
-            port.lend().unwrap();
-            assert!(port.is_lent());
-            let server = bind_udp(ip, port.port(), if restart == 2 { REUSE } else { PLAIN }).unwrap();
-            let borrower = port.wait_borrowed(PATIENCE).unwrap();
-            assert_ne!(borrower.identity, Identity::Stranger);
-            assert_eq!(borrower.protocol, Protocol::Udp);
-            port.reclaim().unwrap();
-            assert!(port.is_lent(), "the server has its leg");
-            let other = if ip == V6 { V4 } else { V6 };
-            assert!(is_in_use(bind_udp(other, port.port(), PLAIN)), "the other leg is held again");
-            send((if ip == V6 { V6 } else { V4 }, port.port()).into(), b"still").unwrap();
-            // Where nobody tells who is there, an empty datagram was sent to find out.
-            let answer =
-                std::iter::repeat_with(|| next_datagram(&server)).find(|datagram| !datagram.is_empty());
-            assert_eq!(answer.unwrap(), b"still", "reclaiming takes no datagrams from the server");
-            drop(server);
-            port.reclaim().unwrap();
-            assert!(!port.is_lent());
-            assert_nobody_else_can_bind_udp(port.port());
-        }
-    }
-}
-
-#[test]
-#[cfg(not(heldport_portable))]
-fn while_the_udp_server_lives_tcp_is_closed_to_others() {
-    let port = acquire(Protocol::TcpAndUdp);
-    for _restart in 0..3 {
-        port.lend().unwrap();
-        let (tcp, udp) = (
-            listen(V4, port.port(), REUSE).unwrap(),
-            [V4, V6].map(|ip| bind_udp(ip, port.port(), PLAIN).unwrap()),
-        );
-        assert_eq!(port.wait_borrowed(PATIENCE).unwrap().identity, Identity::Ours);
-        port.reclaim().unwrap();
-        assert_nobody_else_can_bind(port.port());
-        assert!(TcpStream::connect(port.addr()).is_ok(), "it goes on serving");
-        drop(tcp);
-        assert_nobody_else_can_bind(port.port());
-        assert!(port.is_lent(), "the UDP server lives");
-        drop(udp);
-        port.reclaim().unwrap();
-        assert!(!port.is_lent());
-        assert_nobody_else_can_bind(port.port());
-        assert_nobody_else_can_bind_udp(port.port());
-    }
-}
-
-#[test]
-fn a_server_of_both_is_there_when_both_are_bound() {
-    for port in both_ways(Protocol::TcpAndUdp) {
-        port.lend().unwrap();
-        let number = port.port();
-        let short = std::time::Duration::from_millis(20);
-        let udp = bind_udp(V4, number, PLAIN).unwrap();
-        let early = port.wait_borrowed(short);
-        assert!(matches!(early, Err(Error::NotReady { .. })), "UDP alone: {early:?}");
-        assert!(port.borrower().is_some(), "it is seen all the same");
-        let tcp = listen(V4, number, REUSE).unwrap();
-        assert_ne!(port.wait_borrowed(PATIENCE).unwrap().identity, Identity::Stranger);
-        drop(udp);
-        let early = port.wait_borrowed(short);
-        assert!(matches!(early, Err(Error::NotReady { .. })), "TCP alone: {early:?}");
-        drop(tcp);
-        port.reclaim().unwrap();
-    }
-}
-
-#[test]
-fn a_listener_over_a_hold_of_both_is_found_although_udp_is_held() {
-    let port = acquire(Protocol::TcpAndUdp);
-    let _http = port.listen().unwrap();
-    let borrower = port.wait_borrowed(PATIENCE).unwrap();
-    assert!(borrower.listening && borrower.protocol == Protocol::Tcp, "{borrower:?}");
-}
-
-#[test]
-fn what_is_not_lent_is_borrowed_by_nobody() {
-    for protocol in [Protocol::Udp, Protocol::TcpAndUdp] {
-        let port = acquire(protocol);
-        send(port.addr(), b"swallowed").unwrap();
-        assert!(port.borrower().is_none(), "{protocol}");
-        let error = port.wait_borrowed(PATIENCE).unwrap_err();
-        assert!(error.to_string().contains("call `lend` before"), "{error}");
-    }
-}
-
-#[test]
-fn lending_and_reclaiming_twice_changes_nothing() {
-    for port in both_ways(Protocol::TcpAndUdp) {
-        port.lend().unwrap();
-        let udp = bind_udp(V4, port.port(), PLAIN).unwrap();
-        port.lend().unwrap();
-        assert_eq!(port.addrs().len(), 2);
-        port.reclaim().unwrap();
-        port.reclaim().unwrap();
-        port.lend().expect("for the next start, before the first has ended");
-        drop(udp);
-        drop([V4, V6].map(|ip| bind_udp(ip, port.port(), PLAIN).expect("let go again")));
-        port.reclaim().unwrap();
-        assert!(!port.is_lent());
-        assert_eq!(port.protocol(), Protocol::TcpAndUdp);
-    }
-}
-
-#[test]
-fn a_number_that_is_let_go_stays_claimed_in_this_process() {
-    let (builder, range) = private_allocator(1);
-    let allocator = builder.protocol(Protocol::Udp).build().unwrap();
-    let port = allocator.acquire().unwrap();
-    port.lend().unwrap();
-    assert!(matches!(allocator.acquire(), Err(Error::RangeExhausted { .. })));
-    let text = allocator.acquire_exact(*range.start()).unwrap_err().to_string();
-    assert!(text.contains("this process"), "{text}");
-    assert_eq!(allocator.stats().lent, 1);
-    drop(port);
-    assert_eq!((allocator.stats().lent, allocator.stats().held), (0, 0));
-    drop(in_a_moment(|| allocator.acquire()));
-}
-
-#[cfg(feature = "tokio")]
-#[tokio::test]
-async fn it_is_waited_for_in_async_code() {
-    let port = acquire(Protocol::TcpAndUdp);
-    port.lend().unwrap();
-    let addr = port.addr();
-    let serve = async {
-        let tcp = tokio::net::TcpListener::bind(addr).await.unwrap();
-        tokio::task::yield_now().await;
-        (tcp, tokio::net::UdpSocket::bind(addr).await.unwrap())
-    };
-    let (borrower, server) = tokio::join!(port.wait_borrowed_async(PATIENCE), serve);
-    assert_ne!(borrower.unwrap().identity, Identity::Stranger);
-    port.reclaim().unwrap();
-    drop(server);
-    port.reclaim().unwrap();
-    assert!(!port.is_lent());
-}
-
-#[test]
-#[cfg(not(heldport_portable))]
-fn a_wait_in_vain_says_which_protocol_is_missing() {
-    let lent = |protocol| {
-        let port = acquire(protocol);
-        port.lend().unwrap();
-        port
-    };
-    let in_vain = |port: &HeldPort| port.wait_borrowed(std::time::Duration::ZERO).unwrap_err().to_string();
-    let [udp, both] = [Protocol::Udp, Protocol::TcpAndUdp].map(lent);
-    let text = in_vain(&udp);
-    assert!(text.starts_with("a UDP server on port ") && !text.contains("SO_REUSEADDR"), "{text}");
-    assert!(in_vain(&both).starts_with("a server for TCP and UDP on port "));
-    let _udp = bind_udp(both.addr().ip(), both.port(), PLAIN).unwrap();
-    assert!(in_vain(&both).starts_with(&format!("a listener on port {} was not ready", both.port())));
 }

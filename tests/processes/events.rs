@@ -34,7 +34,9 @@ pub(crate) fn live() -> Outcome {
     let server = listen(host.into(), easy.port(), REUSE)?;
     easy.wait_borrowed(PATIENCE)?;
     easy.reclaim()?;
-    drop((server, easy));
+    drop(server);
+    easy.spawn_with_listeners(Command::new("true"))?.wait()?;
+    drop(easy);
     let hard: HeldPort = allocator.acquire()?; // all the way round
     drop(hard.into_listener()?);
     let _only = allocator.acquire()?;
@@ -80,6 +82,7 @@ fn printed() -> Outcome {
             format!("heldport: lent {port}\n"),
             format!("heldport: {port} is borrowed by pid {pid} ("),
             format!("heldport: reclaimed {port}\n"),
+            format!("heldport: handed {port} over to a child\n"),
             format!("heldport: released {port}\n"),
             format!("heldport: {} is in use, trying the next\n", port + 1),
             "attempts: 120 (the range is crowded)\n".to_owned(),
@@ -119,6 +122,7 @@ fn traced() -> Outcome {
             format!("DEBUG heldport: port lent port={port}"),
             format!("DEBUG heldport: port borrowed port={port} pid={pid} program="),
             format!("DEBUG heldport: port reclaimed port={port}"),
+            format!("DEBUG heldport: port handed over port={port} to=\"a child\""),
             format!("DEBUG heldport: port released port={port}"),
             format!("TRACE heldport: port busy port={}", port + 1),
             format!(

@@ -1,18 +1,20 @@
 //! Processes with few rights and few files: the errors' texts, and that nothing is lost.
 
 use std::fs;
+use std::future::IntoFuture;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use heldport::{Error, HeldPort, Identity, PortAllocator, stats};
+use heldport::{Error, HeldPort, Identity, PortAllocator, TestNode, stats};
 use libtest_mimic::Trial;
 
 use crate::support::{PATIENCE, REUSE, V4, leave_time_wait, listen, private_block, wait_until};
-use crate::worker::{ROLE, role, role_in_shell};
-use crate::{Outcome, test, test_that_needs};
+use crate::worker::{role, role_as, role_in_shell};
+use crate::{Outcome, nodes, test, test_that_needs};
 
 /// Debian's `nobody`.
 pub(crate) const NOBODY: u32 = 65_534;
@@ -22,6 +24,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("the_file_limit_is_told_and_everything_given_back", || {
             run(role_in_shell("ulimit -n 60", "few-files"))
         }),
+        // It has no such limit itself.
+        test_that_needs("root", "node_children_beyond_the_process_limit_are_refused", under_a_process_limit),
         test_that_needs("root", "an_unprivileged_user_is_told_what_it_may_not", as_nobody),
         test_that_needs("root", "without_proc_ports_are_held_and_holders_unknown", || {
             run(unshared("--mount", "mount -t tmpfs none /proc", "no-proc"))
@@ -99,18 +103,38 @@ fn too_few_files_to_look_past_closed_connections() -> Outcome {
     Ok(())
 }
 
-/// The role runs from a copy: an unprivileged user may not be able to reach the target directory.
+fn under_a_process_limit() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let inner = role_of_nobody(dir.path())?;
+    let mut command = Command::new("prlimit");
+    command.arg("--nproc=1").arg(inner.get_program()).args(inner.get_args()).arg("few-processes");
+    command.uid(NOBODY).gid(NOBODY);
+    run(command)
+}
+
+/// A role: its user may have no process but this one.
+pub(crate) fn few_processes() -> Outcome {
+    nodes::run(|| async {
+        let node = TestNode::builder().with_auto_port().command(|_| Command::new("true"));
+        let text = node.into_future().await.expect_err("it is one too many").to_string();
+        ensure!(text.contains("`true` could not be started: Resource temporarily unavailable"), "{text}");
+        ensure!(text.contains("next: start fewer") && text.contains("`ulimit -u`"), "{text}");
+        ensure!(stats().held == 0, "the port was given back");
+        Ok(())
+    })
+}
+
 fn as_nobody() -> Outcome {
     let server = listen(V4, 0, REUSE)?; // root's
     let dir = tempfile::tempdir()?;
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
-    let copy = dir.path().join("processes");
-    // By another process: a copy that this one had open for writing could not be run while any of its other
-    // threads is between fork and exec.
-    ensure!(Command::new("cp").arg(std::env::current_exe()?).arg(&copy).status()?.success());
-    let mut command = Command::new(copy);
-    command.args([ROLE, "unprivileged", &server.local_addr()?.port().to_string()]).uid(NOBODY).gid(NOBODY);
+    let mut command = role_of_nobody(dir.path())?;
+    command.args(["unprivileged", &server.local_addr()?.port().to_string()]);
     run(command)
+}
+
+/// What plays a role as an unprivileged user; the role's name is to be added.
+pub(crate) fn role_of_nobody(dir: &Path) -> Result<Command> {
+    role_as(dir, NOBODY, NOBODY)
 }
 
 /// A role, as an unprivileged user, beside root's listener on `port_of_root`.

@@ -5,6 +5,8 @@
 //! `cargo test --test processes -- --include-ignored` runs all.
 
 mod activation;
+mod cancelled;
+mod clusters;
 mod events;
 mod exec;
 mod holders;
@@ -12,35 +14,37 @@ mod http_server;
 mod kernel;
 mod leaks;
 mod limits;
+mod lives;
 mod node_ends;
+mod node_programs;
 mod nodes;
+mod orphans;
 mod preferences;
 mod program;
 mod progress;
+mod ready;
+mod real_programs;
+mod refusals;
 mod roles;
 mod servers;
 mod storm;
+mod thieves;
 mod udp;
-mod worker;
+mod watchdogs;
 
+#[path = "../support/harness.rs"]
+mod harness;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/thief.rs"]
+mod thief;
+#[path = "../support/worker.rs"]
+mod worker;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
-
-/// What a test here returns: `?` on everything.
-type Outcome = anyhow::Result<()>;
-
-fn test(name: &str, run: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
-    Trial::test(name, || run().map_err(|e| format!("{e:?}").into()))
-}
-
-/// A test that not every machine can run.
-fn test_that_needs(what: &str, name: &str, run: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
-    test(name, run).with_ignored_flag(true).with_kind(format!("needs {what}"))
-}
+use harness::{Outcome, test, test_that_needs};
+use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
     }
     let modules = [
         activation::tests(),
+        cancelled::tests(),
+        clusters::tests(),
         events::tests(),
         exec::tests(),
         holders::tests(),
@@ -57,12 +63,20 @@ fn main() -> ExitCode {
         kernel::tests(),
         leaks::tests(),
         limits::tests(),
+        watchdogs::tests(),
+        lives::tests(),
         node_ends::tests(),
+        node_programs::tests(),
         nodes::tests(),
+        orphans::tests(),
         preferences::tests(),
+        real_programs::tests(),
         progress::tests(),
+        ready::tests(),
+        refusals::tests(),
         servers::tests(),
         storm::tests(),
+        thieves::tests(),
         udp::tests(),
     ];
     libtest_mimic::run(&Arguments::from_args(), modules.into_iter().flatten().collect()).exit_code()

@@ -8,12 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use heldport::TestNode;
+use heldport::{Ready, TestNode, TestNodeBuilder};
 use libtest_mimic::Trial;
 
-use crate::nodes::{is_alive, node_in_role, run};
+use crate::lives::wait_until_ended;
+use crate::nodes::{BY_SOCKETS, is_alive, node_in_role, run};
 use crate::servers::http;
-use crate::support::{PATIENCE, V4, in_a_moment, wait_until};
+use crate::support::{PATIENCE, V4, in_a_moment, wait_until, wait_until_refused};
 use crate::worker::{Worker, role};
 use crate::{Outcome, roles, test};
 
@@ -24,6 +25,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("node_dies_when_its_start_is_cancelled", || run(cancelled)),
         test("node_dies_with_a_test_that_is_killed", killed),
         test("node_outlives_the_thread_that_started_it", other_thread),
+        test("node_whose_watchdog_was_killed_is_started_again", || run(watchdog_killed)),
+        test("node_may_take_for_ever", || run(for_ever)),
     ]
 }
 
@@ -122,5 +125,34 @@ fn other_thread() -> Outcome {
         http(node.addr())?;
     }
     drop(node); // outside any runtime
+    Ok(())
+}
+
+/// It inherits its port, and is not asked.
+fn sleeping_child() -> TestNodeBuilder {
+    BY_SOCKETS.node().with_auto_port().ready(Ready::at_once()).command(|_| {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("60");
+        sleep
+    })
+}
+
+async fn watchdog_killed() -> Outcome {
+    let mut node = sleeping_child().await?;
+    let stat = fs::read_to_string(format!("/proc/{}/stat", node.pid().context("a child")?))?;
+    let watchdog =
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).context(stat.clone())?;
+    ensure!(Command::new("kill").args(["-9", watchdog]).status()?.success());
+    wait_until_refused(node.addr());
+    // A child of another test's may have a copy of the watchdog's end, for a moment.
+    wait_until_ended(&mut node)?;
+    node.start().await?;
+    ensure!(node.is_running());
+    Ok(())
+}
+
+async fn for_ever() -> Outcome {
+    let node = sleeping_child().stop_within(Duration::MAX).ready_within(Duration::MAX);
+    ensure!(node.await?.stop().await?.is_some());
     Ok(())
 }

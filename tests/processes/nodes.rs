@@ -9,9 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use heldport::{Error, Identity, NodePorts, TestNode, TestNodeBuilder};
+use heldport::{Error, HandOver, Identity, NodePorts, ProgramSpec, Ready, TestNode, TestNodeBuilder};
 use libtest_mimic::Trial;
+use tokio::io::AsyncReadExt;
 
+pub(crate) use crate::harness::run;
 use crate::servers::{http, nginx, ping, redis};
 use crate::support::{
     PATIENCE, REUSE_PORT, V4, V6, assert_nobody_else_can_bind, in_a_moment, listen, wait_until,
@@ -20,40 +22,90 @@ use crate::worker::role;
 use crate::{Outcome, test, test_that_needs};
 
 pub(crate) fn tests() -> Vec<Trial> {
+    let mut tests = vec![test("node_passes_its_output_on", output)];
+    tests.push(LENT.test("that_has_shared_its_number_is_started_until_it_is_not_refused", refused_again));
+    // The second way is what other systems have.
+    tests.extend([LENT, RELEASED_FIRST].into_iter().flat_map(tests_of));
+    tests
+}
+
+fn tests_of(way: Way) -> Vec<Trial> {
     vec![
-        test("node_serves_on_a_port_that_stays_its_own", || run(serves)),
-        test("node_has_several_ports", || run(several_ports)),
-        test("node_is_closed_only_when_all_its_addresses_are_bound", || run(two_addresses)),
-        test_that_needs("redis-server", "node_redis", || run(redis_node)),
-        test_that_needs("nginx", "node_nginx", || run(nginx_node)),
-        test("node_that_ends_early_fails_at_once_with_its_output", || run(ends_early)),
-        test("node_that_does_not_exist_says_so", || run(does_not_exist)),
-        test("node_that_never_listens_fails_in_time", || run(never_listens)),
-        test("node_that_never_accepts_fails_in_time", || run(never_accepts)),
-        test("node_whose_port_is_stolen_names_the_thief", || run(stolen)),
-        test("node_that_is_refused_since_a_thief_was_faster_names_the_thief", || run(faster_thief)),
-        test("node_with_a_thief_on_another_leg_is_no_node", || run(thief_on_another_leg)),
-        test("node_may_look_first_whether_its_number_is_free", || run(checks_first)),
-        test("node_whose_second_port_comes_late_is_waited_for", || run(late_second_port)),
-        test("node_that_ignores_one_of_its_ports_fails_in_time", || run(ignores_one)),
-        test("node_that_serves_once_is_no_node", || run(serves_once)),
-        test("node_that_listens_elsewhere_is_told_where", || run(elsewhere)),
-        test("node_has_nothing_on_its_stdin", || run(stdin)),
-        test("node_that_leaves_a_daemon_behind_names_it", || run(leaves_a_daemon)),
-        test("node_passes_its_output_on", output),
+        way.test("serves_on_a_port_that_stays_its_own", serves),
+        way.test("has_several_ports", several_ports),
+        way.test("is_closed_only_when_all_its_addresses_are_bound", two_addresses),
+        way.test_that_needs("redis-server", "redis", redis_node),
+        way.test_that_needs("nginx", "nginx", nginx_node),
+        way.test("that_ends_early_fails_at_once_with_its_output", ends_early),
+        way.test("that_does_not_exist_says_so", does_not_exist),
+        way.test("that_never_listens_fails_in_time", never_listens),
+        way.test("that_never_accepts_fails_in_time", never_accepts),
+        way.test("whose_port_is_stolen_names_the_thief", stolen),
+        way.test("that_is_refused_since_a_thief_was_faster_names_the_thief", faster_thief),
+        way.test("with_a_thief_on_another_leg_is_no_node", thief_on_another_leg),
+        way.test("may_look_first_whether_its_number_is_free", checks_first),
+        way.test("whose_second_port_comes_late_is_waited_for", late_second_port),
+        way.test("that_ignores_one_of_its_ports_fails_in_time", ignores_one),
+        way.test("that_serves_once_is_no_node", serves_once),
+        way.test("that_listens_elsewhere_is_told_where", elsewhere),
+        way.test("has_nothing_on_its_stdin", stdin),
+        way.test("that_leaves_a_daemon_behind_names_it", leaves_a_daemon),
     ]
 }
 
-pub(crate) fn run<F: Future<Output = Outcome>>(test: fn() -> F) -> Outcome {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(test())
+/// A way to give a child its ports.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    name: &'static str,
+    pub(crate) hand_over: HandOver,
+}
+
+pub(crate) const LENT: Way = Way { name: "lent", hand_over: HandOver::Lend };
+pub(crate) const RELEASED_FIRST: Way = Way { name: "released_first", hand_over: HandOver::ReleaseFirst };
+pub(crate) const BY_SOCKETS: Way = Way { name: "by_sockets", hand_over: HandOver::Sockets };
+
+impl Way {
+    /// A test of nodes, named after what they do, that get their ports in this way.
+    pub(crate) fn test<F: Future<Output = Outcome> + 'static>(
+        self,
+        name: &str,
+        body: fn(Self) -> F,
+    ) -> Trial {
+        test(&format!("node_{name}_{}", self.name), move || self.run(body))
+    }
+
+    pub(crate) fn test_that_needs<F: Future<Output = Outcome> + 'static>(
+        self,
+        what: &str,
+        name: &str,
+        body: fn(Self) -> F,
+    ) -> Trial {
+        test_that_needs(what, &format!("node_{name}_{}", self.name), move || self.run(body))
+    }
+
+    /// With threads, so that a test may block beside servers in this process.
+    fn run<F: Future<Output = Outcome>>(self, body: fn(Self) -> F) -> Outcome {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?
+            .block_on(body(self))
+    }
+
+    pub(crate) fn node(self) -> TestNodeBuilder {
+        TestNode::builder().hand_over(self.hand_over)
+    }
+
+    /// A node that plays a role, which is told the number.
+    pub(crate) fn in_role(self, name: &'static str) -> TestNodeBuilder {
+        let node = self.node().name(name).with_auto_port();
+        node.command(move |ports| role(name, &[&ports.addr().port().to_string()]))
+    }
 }
 
 /// A node that plays a role, which is told the number.
 pub(crate) fn node_in_role(name: &'static str) -> TestNodeBuilder {
-    TestNode::builder()
-        .name(name)
-        .with_auto_port()
-        .command(move |ports| role(name, &[&ports.addr().port().to_string()]))
+    LENT.in_role(name)
 }
 
 pub(crate) fn is_alive(pid: u32) -> bool {
@@ -61,15 +113,29 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 }
 
 /// The error of a start that has to fail.
-async fn error_of(node: TestNodeBuilder) -> Result<Error> {
+pub(crate) async fn error_of(node: TestNodeBuilder) -> Result<Error> {
     match node.await {
         Ok(node) => bail!("it started: {node:?}"),
         Err(e) => Ok(e),
     }
 }
 
-async fn serves() -> Outcome {
-    let node = node_in_role("serve").await?;
+/// What a start says that fails when its time is up. It gets more of it until the child has come so far that all these
+/// words are said.
+pub(crate) async fn late(node: impl Fn() -> Result<TestNodeBuilder>, words: &[&str]) -> Outcome {
+    let mut within = Duration::from_millis(500);
+    loop {
+        let text = error_of(node()?.ready_within(within)).await?.to_string();
+        if words.iter().all(|words| text.contains(words)) {
+            return Ok(());
+        }
+        ensure!(within < PATIENCE, "{text}");
+        within *= 2;
+    }
+}
+
+async fn serves(way: Way) -> Outcome {
+    let node = way.in_role("serve").await?;
     http(node.addr())?;
     assert_nobody_else_can_bind(node.addr().port());
     let (addr, pid) = (node.addr(), node.pid().context("a child")?);
@@ -81,11 +147,11 @@ async fn serves() -> Outcome {
     Ok(())
 }
 
-async fn several_ports() -> Outcome {
+async fn several_ports(way: Way) -> Outcome {
     let command = |ports: &NodePorts| {
         role("serve-ports", &[&ports.port("http").to_string(), &ports.port("admin").to_string()])
     };
-    let node = TestNode::builder().with_port("http").with_port("admin").command(command).await?;
+    let node = way.node().with_port("http").with_port("admin").command(command).await?;
     ensure!(node.addr() == node.addr_of("http") && node.port("http") != node.port("admin"));
     for addr in node.ports().addrs() {
         http(addr)?;
@@ -94,17 +160,15 @@ async fn several_ports() -> Outcome {
     Ok(())
 }
 
-async fn two_addresses() -> Outcome {
-    let node = node_in_role("serve-two-addresses").await?;
+async fn two_addresses(way: Way) -> Outcome {
+    let node = way.in_role("serve-two-addresses").await?;
     http(node.addr())?;
     http((V6, node.addr().port()).into())
 }
 
-async fn redis_node() -> Outcome {
-    let node = TestNode::builder()
-        .with_auto_port()
-        .command(|ports| redis(ports.addr().port(), Path::new("/")))
-        .await?;
+async fn redis_node(way: Way) -> Outcome {
+    let node =
+        way.node().with_auto_port().command(|ports| redis(ports.addr().port(), Path::new("/"))).await?;
     ensure!(node.name() == "redis-server");
     ping(node.addr())?;
     ping((V6, node.addr().port()).into())?;
@@ -113,11 +177,10 @@ async fn redis_node() -> Outcome {
 }
 
 /// Its workers are the child's children.
-async fn nginx_node() -> Outcome {
+async fn nginx_node(way: Way) -> Outcome {
     let dir = tempfile::tempdir()?;
     let path = dir.path().to_owned();
-    let node =
-        TestNode::builder().with_auto_port().command(move |ports| nginx(ports.addr().port(), &path)).await?;
+    let node = way.node().with_auto_port().command(move |ports| nginx(ports.addr().port(), &path)).await?;
     http(node.addr())?;
     let children = format!("/proc/{0}/task/{0}/children", node.pid().context("a child")?);
     let workers: Vec<u32> =
@@ -128,9 +191,9 @@ async fn nginx_node() -> Outcome {
     Ok(())
 }
 
-async fn ends_early() -> Outcome {
+async fn ends_early(way: Way) -> Outcome {
     let started = Instant::now();
-    let node = TestNode::builder().name("api").with_auto_port().command(|_| role("fail", &[]));
+    let node = way.node().name("api").with_auto_port().command(|_| role("fail", &[]));
     let error = error_of(node).await?;
     ensure!(started.elapsed() < PATIENCE, "it was waited for");
     let text = error.to_string();
@@ -142,8 +205,8 @@ async fn ends_early() -> Outcome {
     Ok(())
 }
 
-async fn does_not_exist() -> Outcome {
-    let node = TestNode::builder().with_auto_port().command(|_| Command::new("no-such-server"));
+async fn does_not_exist(way: Way) -> Outcome {
+    let node = way.node().with_auto_port().command(|_| Command::new("no-such-server"));
     let text = error_of(node).await?.to_string();
     ensure!(
         text.contains("no-such-server was not ready") && text.contains("could not be started: No such file")
@@ -152,29 +215,23 @@ async fn does_not_exist() -> Outcome {
     Ok(())
 }
 
-async fn never_listens() -> Outcome {
-    let node = TestNode::builder().with_auto_port().command(|_| role("hang", &[]));
-    let text = error_of(node.ready_within(Duration::from_secs(1))).await?.to_string();
-    ensure!(text.contains("nobody listens on port ") && text.contains("\n  hanging"), "{text}");
-    Ok(())
+async fn never_listens(way: Way) -> Outcome {
+    let node = || Ok(way.node().with_auto_port().command(|_| role("hang", &[])));
+    late(node, &["nobody listens on port ", "\n  hanging"]).await
 }
 
-async fn never_accepts() -> Outcome {
-    let node = node_in_role("listen-and-ignore").ready_within(Duration::from_secs(1));
-    let text = error_of(node).await?.to_string();
-    ensure!(
-        text.contains("it listens on 127.0.0.1:") && text.contains(", and accepts no connection"),
-        "{text}"
-    );
-    Ok(())
+async fn never_accepts(way: Way) -> Outcome {
+    let words = ["it listens on 127.0.0.1:", ", and accepts no connection"];
+    late(|| Ok(way.in_role("listen-and-ignore")), &words).await
 }
 
 /// A thread of this process that takes the number of a node as soon as it is lent: a process of ours, but not the
 /// node's. The command waits until it has done so.
-fn robbed(ip: IpAddr, command: impl Fn(&NodePorts) -> Command + Send + 'static) -> TestNodeBuilder {
-    TestNode::builder().with_port("http").with_port("late").command(move |ports| {
+fn robbed(way: Way, ip: IpAddr, command: impl Fn(&NodePorts) -> Command + Send + 'static) -> TestNodeBuilder {
+    way.node().with_port("http").with_port("late").command(move |ports| {
         let addr = SocketAddr::new(ip, ports.port("http"));
         // It keeps its loot until the test process ends.
+
         thread::spawn(move || {
             let until = Instant::now() + PATIENCE;
             while Instant::now() < until {
@@ -194,57 +251,84 @@ fn robbed(ip: IpAddr, command: impl Fn(&NodePorts) -> Command + Send + 'static) 
 }
 
 async fn names_this_process(node: TestNodeBuilder) -> Outcome {
-    let error = error_of(node).await?;
-    let Error::Stolen { holder, .. } = &error else { bail!("{error:?}") };
+    is_theft_by_this_process(&error_of(node).await?)
+}
+
+fn is_theft_by_this_process(error: &Error) -> Outcome {
+    let Error::Stolen { holder, .. } = error else { bail!("{error:?}") };
     ensure!((holder.pid, holder.identity) == (Some(std::process::id()), Identity::Ours), "{error}");
     ensure!(error.to_string().contains("next: give what listens there a port of its own"), "{error}");
     Ok(())
 }
 
-async fn stolen() -> Outcome {
-    names_this_process(robbed(V4, |_| role("hang", &[]))).await
+async fn stolen(way: Way) -> Outcome {
+    names_this_process(robbed(way, V4, |_| role("hang", &[]))).await?;
+    // There is no time to see whether the thief stays; but for it to come.
+    let mut short = Duration::from_millis(50);
+    loop {
+        match error_of(robbed(way, V4, |_| role("hang", &[])).ready_within(short)).await? {
+            Error::NotReady { .. } if short < PATIENCE => short *= 2,
+            error => return is_theft_by_this_process(&error),
+        }
+    }
 }
 
 /// The server fails, since it cannot bind: its end is not the cause.
-async fn faster_thief() -> Outcome {
-    names_this_process(robbed(V4, |ports| role("serve", &[&ports.port("http").to_string()]))).await
+async fn faster_thief(way: Way) -> Outcome {
+    names_this_process(robbed(way, V4, |ports| role("serve", &[&ports.port("http").to_string()]))).await
 }
 
 /// The server has 127.0.0.1, where it is asked first, and is waited for on another port.
-async fn thief_on_another_leg() -> Outcome {
-    names_this_process(robbed(V6, |ports| {
+async fn thief_on_another_leg(way: Way) -> Outcome {
+    names_this_process(robbed(way, V6, |ports| {
         role("serve-one-after-the-other", &[&ports.port("http").to_string(), &ports.port("late").to_string()])
     }))
     .await
 }
 
-async fn checks_first() -> Outcome {
-    let node = node_in_role("serve-after-a-check").await?;
+async fn checks_first(way: Way) -> Outcome {
+    let node = way.in_role("serve-after-a-check").await?;
     http(node.addr())
 }
 
-fn node_with_two_ports(name: &'static str) -> TestNodeBuilder {
-    TestNode::builder()
+/// By thieves that come and go between two looks: it has been started over the hold, so nothing else can be the reason.
+async fn refused_again(way: Way) -> Outcome {
+    const REFUSED_EIGHT_TIMES: &str = "echo >>{dir}/starts; starts=$(wc -l <{dir}/starts)
+        [ $starts -eq 1 ] || [ $starts -gt 9 ] || { echo 'Address already in use'; exit 1; }
+        exec \"$0\" \"$@\"";
+    let server = role("serve", &["{port}"]);
+    let program = ProgramSpec::new("sh").args(["-c", REFUSED_EIGHT_TIMES]);
+    let program = program.arg(server.get_program()).args(server.get_args());
+    let mut node = way.node().with_auto_port().program(program).await?;
+    node.restart().await?;
+    http(node.addr())
+}
+
+fn node_with_two_ports(way: Way, name: &'static str) -> TestNodeBuilder {
+    way.node()
         .with_port("one")
         .with_port("other")
         .command(move |ports| role(name, &[&ports.port("one").to_string(), &ports.port("other").to_string()]))
 }
 
-async fn late_second_port() -> Outcome {
-    let node = node_with_two_ports("serve-one-after-the-other").await?;
+async fn late_second_port(way: Way) -> Outcome {
+    let node = node_with_two_ports(way, "serve-one-after-the-other").await?;
     http(node.addr_of("one"))?;
     http(node.addr_of("other"))
 }
 
-async fn ignores_one() -> Outcome {
-    let node = node_with_two_ports("serve-one-and-ignore-the-other").ready_within(Duration::from_secs(1));
-    let text = error_of(node).await?.to_string();
-    ensure!(text.contains(", and accepts no connection\nnext: "), "{text}");
-    Ok(())
+async fn ignores_one(way: Way) -> Outcome {
+    let node = || Ok(node_with_two_ports(way, "serve-one-and-ignore-the-other"));
+    late(node, &[", and accepts no connection\nnext: "]).await
 }
 
-async fn serves_once() -> Outcome {
-    let text = error_of(node_in_role("serve-once")).await?.to_string();
+/// It is as ready as was asked for, and gone before it is said to be.
+async fn serves_once(way: Way) -> Outcome {
+    let served = Ready::when(|ports| async move {
+        let mut client = tokio::net::TcpStream::connect(ports.addr()).await?;
+        client.read_to_end(&mut Vec::new()).await.map(drop)
+    });
+    let text = error_of(way.in_role("serve-once").ready(served)).await?.to_string();
     ensure!(
         text.contains(
             "it ended before it was ready, exit status: 0\nnext: keep the program in the foreground"
@@ -253,20 +337,18 @@ async fn serves_once() -> Outcome {
     Ok(())
 }
 
-async fn elsewhere() -> Outcome {
-    let node = node_in_role("serve-on-ipv6").ready_within(Duration::from_secs(1));
-    let text = error_of(node).await?.to_string();
-    ensure!(text.contains("it listens on [::1]:") && text.contains(", and not on 127.0.0.1:"), "{text}");
-    Ok(())
+async fn elsewhere(way: Way) -> Outcome {
+    let words = ["it listens on [::1]:", ", and not on 127.0.0.1:"];
+    late(|| Ok(way.in_role("serve-on-ipv6")), &words).await
 }
 
-async fn stdin() -> Outcome {
-    node_in_role("serve-after-stdin").await.map(drop).map_err(Into::into)
+async fn stdin(way: Way) -> Outcome {
+    way.in_role("serve-after-stdin").await.map(drop).map_err(Into::into)
 }
 
 /// The child ends as soon as what it leaves behind listens.
-async fn leaves_a_daemon() -> Outcome {
-    let node = TestNode::builder().with_auto_port().command(|ports| {
+async fn leaves_a_daemon(way: Way) -> Outcome {
+    let node = way.node().with_auto_port().command(|ports| {
         let addr = ports.addr();
         let server = role("listen-and-ignore", &[&addr.port().to_string()]);
         let connect = format!(": </dev/tcp/{}/{}", addr.ip(), addr.port());
@@ -276,14 +358,9 @@ async fn leaves_a_daemon() -> Outcome {
         shell
     });
     let text = error_of(node).await?.to_string();
-    let daemon = text.split_once("it ended, exit status: 0, and pid ").context(text.clone())?.1;
-    ensure!(
-        Command::new("kill").args(["-9", daemon.split(' ').next().context("a pid")?]).status()?.success()
-    );
-    ensure!(
-        text.contains("which is no child of it any more\nnext: keep the program in the foreground"),
-        "{text}"
-    );
+    let daemon = text.split_once("it ended, exit status: 0, and left pid ").context(text.clone())?.1;
+    ensure!(!is_alive(daemon.split(' ').next().context("a pid")?.parse()?), "it has ended too: {text}");
+    ensure!(text.contains("\nnext: keep the program in the foreground"), "{text}");
     Ok(())
 }
 

@@ -2,16 +2,16 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use heldport::console_progress;
 use libtest_mimic::Trial;
 
 use crate::roles::say;
 use crate::support::*;
-use crate::worker::role;
+use crate::worker::{on_a_terminal, role};
 use crate::{Outcome, test, test_that_needs};
 
 /// Threads that choose at once, and the ports that each takes.
@@ -82,7 +82,7 @@ fn threads() -> Outcome {
     let mut lines = Vec::new();
     let mut buffer = [0; 256];
     while lines.len() < usize::from(THREADS * EACH) {
-        let len = ours.recv(&mut buffer).context("a line is missing")?;
+        let len = uninterrupted(|| ours.recv(&mut buffer)).context("a line is missing")?;
         lines.push(String::from_utf8(buffer[..len].to_vec())?);
     }
     drop(ours); // whatever else it writes cannot keep it
@@ -117,19 +117,6 @@ fn threads_on_a_terminal() -> Outcome {
     ensure!(lines.len() == usize::from(THREADS * EACH), "{shown}");
     // What is left when each has been written over what came before.
     lines.iter().try_for_each(|line| expect_whole(line.rsplit("\r\x1b[K").next().unwrap_or_default()))
-}
-
-/// What a terminal gets while the role is played on it.
-fn on_a_terminal(name: &str, term: &str, no_color: &str) -> Result<String> {
-    let role = role(name, &[]);
-    let words = [role.get_program()].into_iter().chain(role.get_args());
-    let command: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
-    let mut script = Command::new("script");
-    script.args(["-qec", &command.join(" "), "/dev/null"]).stdin(Stdio::null());
-    let output = script.env("SHELL", "/bin/sh").env("TERM", term).env("NO_COLOR", no_color).output()?;
-    let shown = String::from_utf8(output.stdout)?;
-    ensure!(output.status.success(), "{}: {shown}", output.status);
-    Ok(shown)
 }
 
 /// How a line begins in which `port` alone was in use.

@@ -11,7 +11,11 @@ use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
 use crate::support::*;
-use crate::{Outcome, activation, events, kernel, limits, node_ends, nodes, preferences, progress, udp};
+pub(crate) use crate::worker::{hear, say, stay};
+use crate::{
+    Outcome, activation, clusters, events, kernel, limits, lives, node_ends, node_programs, nodes, orphans,
+    preferences, progress, ready, real_programs, refusals, thief, thieves, udp, watchdogs,
+};
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
 const BOUND: Duration = Duration::from_secs(60);
@@ -49,20 +53,51 @@ fn act(args: &[&str]) -> Outcome {
         ["serve-on-ipv6", port] => serve_on(&TcpListener::bind((V6, port.parse()?))?),
         ["serve-after-stdin", port] => stay().and_then(|()| serve(port.parse()?)),
         ["listen-and-ignore", port] => listen_and_ignore(port.parse()?),
+        ["serve-and-say-so", port, file] => ready::serve_and_say_so(port.parse()?, file),
+        ["serve-unhealthy", port, file] => ready::serve_unhealthy(port.parse()?, file),
+        ["serve-and-end", how, port] => lives::serve_and_end(how, port),
+        ["node-lives"] => lives::node_lives(),
+        ["serve-alone", port] => refusals::serve_alone(port.parse()?),
+        ["cargo-bin", name] => node_programs::cargo_bin(name),
+        ["serve-and-await", port, ref peers @ ..] => clusters::serve_and_await(port.parse()?, peers),
+        ["await-and-fail", ref peers @ ..] => clusters::await_and_fail(peers),
+        ["await-and-hang", ref peers @ ..] => clusters::await_and_hang(peers),
         ["fail"] => fail(),
         ["hang"] => {
             hang();
             Ok(())
         }
         ["node"] => node_ends::node_and_wait(),
+        ["family", then] => orphans::family(then),
+        ["nginx-node", dir] => orphans::nginx_node(dir.as_ref()),
+        ["nodes-in-a-loop"] => orphans::nodes_in_a_loop(),
         ["failing-node"] => nodes::failing_node(),
         ["serve-activated"] => serve_activated(),
+        ["serve-by-name"] => real_programs::serve_by_name(),
+        ["serve-activated-udp"] => serve_activated_udp(),
+        ["serve-activated-tcp-and-udp"] => serve_activated_both(),
+        ["taker", port] => {
+            taker(port.parse()?);
+            Ok(())
+        }
         ["hammer", port] => hammer(port.parse()?),
+        ["serve-patiently", addr] => serve_patiently(&TcpListener::bind(addr)?),
+        ["serve-activated-patiently"] => serve_patiently(&activated()?),
+        ["thief-of-all", host, first, last] => {
+            thief::thief_of_all(host.parse()?, first.parse()?, last.parse()?)
+        }
+        ["thief-of-one", port, options] => {
+            thief::thief_of_one(port.parse()?, options);
+            Ok(())
+        }
+        ["thief-that-stays", port] => thieves::thief_that_stays(port.parse()?),
+        ["victim-of-a-hidden-thief", program] => thieves::victim_of_a_hidden_thief(program),
         ["thief"] => thief(),
         ["victim"] => victim(false),
         ["serving-victim"] => victim(true),
         ["listening-victim"] => listening_victim(),
         ["low-files"] => activation::low_files(),
+        ["start-nothing"] => activation::start_nothing(),
         ["serve-udp", port] => udp::serve(port.parse()?),
         ["serve-tcp-and-udp", port] => udp::serve_both(port.parse()?),
         ["udp-thief"] => udp::thief_of_udp(),
@@ -75,6 +110,8 @@ fn act(args: &[&str]) -> Outcome {
         ["progress"] => progress::choose(),
         ["progress-threads"] => progress::choose_at_once(),
         ["few-files"] => limits::few_files(),
+        ["few-processes"] => limits::few_processes(),
+        ["change-memory"] => watchdogs::change_memory(),
         ["unprivileged", port] => limits::unprivileged(port.parse()?),
         ["no-proc"] => limits::no_proc(),
         ["ten-ephemeral"] => kernel::ten_ephemeral_ports(),
@@ -84,25 +121,6 @@ fn act(args: &[&str]) -> Outcome {
         ["no-ipv6"] => kernel::no_ipv6(),
         _ => bail!("no such role: {args:?}"),
     }
-}
-
-/// Says something to the test.
-pub(crate) fn say(line: impl std::fmt::Display) {
-    println!("{line}");
-    let _ = std::io::stdout().flush();
-}
-
-/// The next line that the test says.
-pub(crate) fn hear() -> anyhow::Result<String> {
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
-}
-
-/// Goes on until the test ends this process's input.
-pub(crate) fn stay() -> Outcome {
-    std::io::stdin().lock().read_to_end(&mut Vec::new())?;
-    Ok(())
 }
 
 fn storm(each: usize) -> Outcome {
@@ -165,9 +183,12 @@ fn serve_one_after_the_other(one: u16, other: u16) -> Outcome {
     serve(other)
 }
 
-/// Takes what may be the probe of a node, and is gone.
+/// Serves the first who comes, who sees that it has ended only when nobody listens any more.
 fn serve_once(port: u16) -> Outcome {
-    TcpListener::bind((V4, port))?.accept()?;
+    let listener = TcpListener::bind((V4, port))?;
+    let client = listener.accept()?;
+    drop(listener);
+    drop(client);
     Ok(())
 }
 
@@ -192,13 +213,39 @@ fn hang() {
     thread::sleep(BOUND);
 }
 
-fn serve_activated() -> Outcome {
-    // It takes the listeners only if LISTEN_PID is this process.
-    let listener = listenfd::ListenFd::from_env().take_tcp_listener(0)?.context("no listener was passed")?;
+pub(crate) fn serve_activated() -> Outcome {
+    serve_on(&activated()?)
+}
+
+fn serve_activated_udp() -> Outcome {
+    let socket = listenfd::ListenFd::from_env().take_udp_socket(0)?.context("no UDP socket was passed")?;
+    udp::echo(&socket)
+}
+
+fn serve_activated_both() -> Outcome {
+    let mut passed = listenfd::ListenFd::from_env();
+    let listener = passed.take_tcp_listener(0)?.context("no listener was passed")?;
+    let socket = passed.take_udp_socket(1)?.context("no UDP socket was passed")?;
+    thread::spawn(move || udp::echo(&socket));
     serve_on(&listener)
 }
 
-fn serve_on(listener: &TcpListener) -> Outcome {
+fn activated() -> anyhow::Result<TcpListener> {
+    // It takes the listeners only if LISTEN_PID is this process.
+    listenfd::ListenFd::from_env().take_tcp_listener(0)?.context("no listener was passed")
+}
+
+/// Leaves it to clients to close first, so that nothing of them stays on the number.
+pub(crate) fn serve_patiently(listener: &TcpListener) -> Outcome {
+    for connection in listener.incoming() {
+        let mut connection = connection?;
+        answer_http(connection.try_clone()?)?;
+        let _ = connection.read_to_end(&mut Vec::new());
+    }
+    Ok(())
+}
+
+pub(crate) fn serve_on(listener: &TcpListener) -> Outcome {
     for connection in listener.incoming() {
         answer_http(connection?)?;
     }
@@ -208,7 +255,10 @@ fn serve_on(listener: &TcpListener) -> Outcome {
 fn answer_http(mut connection: TcpStream) -> Outcome {
     let mut request = std::io::BufReader::new(connection.try_clone()?).lines();
     while request.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
+    let pid = std::process::id().to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", pid.len());
+    // A probe has left by now.
+    let _ = connection.write_all((head + &pid).as_bytes());
     Ok(())
 }
 
@@ -234,6 +284,24 @@ fn hammer(target: u16) -> Outcome {
     }
     say(format_args!("{tries} {hits}"));
     Ok(())
+}
+
+/// Tries to take this very number, over and over, and says how often it could: for UDP in every way, for TCP without
+/// SO_REUSEADDR, which the number may be open to for an instant.
+fn taker(target: u16) {
+    let ended = thread::spawn(stay);
+    let (until, mut tries, mut hits) = (Instant::now() + BOUND, 0_u32, 0_u32);
+    say("hammering");
+    while (!ended.is_finished() || tries < LEAST_TRIES) && Instant::now() < until {
+        for ip in [V4, V6, ANY4, ANY6] {
+            tries += 4;
+            hits += u32::from(bind(ip, target, PLAIN).is_ok());
+            for options in [PLAIN, REUSE, REUSE_PORT] {
+                hits += u32::from(bind_udp(ip, target, options).is_ok());
+            }
+        }
+    }
+    say(format_args!("{tries} {hits}"));
 }
 
 /// Takes the address that it is told, as soon as it can.

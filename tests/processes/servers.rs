@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use heldport::{HeldPort, Identity, PortAllocator};
 use libtest_mimic::Trial;
 
-use crate::support::{PATIENCE, assert_nobody_else_can_bind, wait_until_refused};
+use crate::support::{PATIENCE, assert_nobody_else_can_bind, uninterrupted, wait_until_refused};
 use crate::worker::{Server, Worker, role};
 use crate::{Outcome, test, test_that_needs};
 
@@ -78,17 +78,19 @@ fn wait_until_ready(addr: SocketAddr, server: &mut Server, ask: fn(SocketAddr) -
     }
 }
 
-fn exchange(addr: SocketAddr, request: &str, enough: fn(&str) -> bool) -> Result<String> {
+pub(crate) fn exchange(addr: SocketAddr, request: &str, enough: fn(&str) -> bool) -> Result<String> {
     let mut connection = TcpStream::connect(addr)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.write_all(request.as_bytes())?;
     let (mut answer, mut buffer) = (String::new(), [0; 1024]);
     while !enough(&answer) {
-        match connection.read(&mut buffer)? {
+        match uninterrupted(|| connection.read(&mut buffer))? {
             0 => bail!("closed after {answer:?}"),
             read => answer += &String::from_utf8_lossy(&buffer[..read]),
         }
     }
+    // Now, and not when a child that another thread forks right now gives its copy back. One that closed first has.
+    let _ = connection.shutdown(Shutdown::Write);
     Ok(answer)
 }
 
@@ -97,6 +99,13 @@ pub(crate) fn http(addr: SocketAddr) -> Result<()> {
     let answer = exchange(addr, "GET / HTTP/1.0\r\n\r\n", |answer| answer.contains("\r\n"))?;
     ensure!(answer.starts_with("HTTP/1."), "{answer}");
     Ok(())
+}
+
+/// Which process answers, if it is one of this binary's.
+pub(crate) fn pid_of(addr: SocketAddr) -> Result<u32> {
+    let has_body = |answer: &str| answer.split_once("\r\n\r\n").is_some_and(|(_, body)| !body.is_empty());
+    let answer = exchange(addr, "GET / HTTP/1.0\r\n\r\n", has_body)?;
+    Ok(answer.rsplit("\r\n").next().context("a body")?.parse()?)
 }
 
 pub(crate) fn ping(addr: SocketAddr) -> Result<()> {

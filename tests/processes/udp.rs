@@ -38,7 +38,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn acquire(protocol: Protocol) -> Result<HeldPort> {
+pub(crate) fn acquire(protocol: Protocol) -> Result<HeldPort> {
     Ok(PortAllocator::builder().protocol(protocol).build()?.acquire()?)
 }
 
@@ -87,13 +87,13 @@ fn assert_nobody_else_can_bind_udp_plainly(port: u16) {
 }
 
 /// Whether a question is answered: the same for a name server and for one that sends back what it gets.
-fn answers(addr: SocketAddr) -> bool {
+pub(crate) fn answers(addr: SocketAddr) -> bool {
     // RFC 1035: a question for the address of `localhost`.
     let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x01\0\x01";
     let asked = || {
         let client = send(addr, question)?;
         client.set_read_timeout(Some(Duration::from_millis(500)))?;
-        client.recv(&mut [0; 512])
+        uninterrupted(|| client.recv(&mut [0; 512]))
     };
     asked().is_ok_and(|length| length >= question.len())
 }
@@ -170,7 +170,7 @@ pub(crate) fn serve(port: u16) -> Outcome {
     echo(&UdpSocket::bind((V4, port))?)
 }
 
-fn echo(socket: &UdpSocket) -> Outcome {
+pub(crate) fn echo(socket: &UdpSocket) -> Outcome {
     loop {
         let mut datagram = [0; 512];
         let (length, from) = socket.recv_from(&mut datagram)?;
@@ -266,8 +266,15 @@ fn closed_beside_a_thief() -> Outcome {
     let forked = daemon.arg(port.port().to_string()).stdout(std::process::Stdio::null()).status()?;
     ensure!(forked.success());
     wait_until("the daemon serves", || answers(port.addr()));
-    let borrower = port.borrower().context("it is seen")?;
-    let pid = borrower.pid.context("root sees everyone, others their own")?.to_string();
+    let until = Instant::now() + PATIENCE;
+    let (borrower, pid) = loop {
+        let borrower = port.borrower().context("it is seen")?;
+        match borrower.pid {
+            Some(pid) => break (borrower, pid.to_string()),
+            // As in `victim`.
+            None => ensure!(Instant::now() < until, "root sees everyone, others their own"),
+        }
+    };
     let reclaimed = port.reclaim();
     let open = listen(V4, port.port(), REUSE);
     ensure!(Command::new("kill").args(["-9", &pid]).status()?.success());

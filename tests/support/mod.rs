@@ -42,6 +42,27 @@ pub(crate) fn in_a_moment<T>(attempt: impl Fn() -> heldport::Result<T>) -> T {
     }
 }
 
+/// The same of a node or a cluster.
+#[cfg(feature = "tokio")]
+pub(crate) async fn started_in_a_moment<T, N>(node: impl Fn() -> N) -> T
+where
+    N: IntoFuture<Output = heldport::Result<T>>,
+{
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match node().await {
+            Ok(started) => return started,
+            Err(e) => assert!(Instant::now() < until, "{e}"),
+        }
+    }
+}
+
+/// Another one at each call.
+pub(crate) fn any_number() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
 /// Waits until nobody listens on `addr`. A killed process's last threads may live a moment longer than its
 /// `wait`, and so may a child of another test that is between fork and exec, with copies of all our files.
 #[track_caller]
@@ -145,12 +166,23 @@ pub(crate) fn send(to: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
     Ok(client)
 }
 
+/// Makes a call again that a signal has ended, as a child of another test does that ends: behind a handler, the kernel
+/// goes on by itself only with calls that have no timeout.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// The next datagram that a socket has.
 #[track_caller]
 pub(crate) fn next_datagram(socket: &UdpSocket) -> Vec<u8> {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut datagram = [0; 64];
-    let length = socket.recv(&mut datagram).unwrap();
+    let length = uninterrupted(|| socket.recv(&mut datagram)).unwrap();
     datagram[..length].to_vec()
 }
 

@@ -1,5 +1,9 @@
 //! How much is asked for.
 
+use std::fmt::Display;
+
+use anyhow::{Result, ensure};
+
 /// Counts of everything that is repeated.
 #[derive(Debug)]
 pub(crate) struct Effort {
@@ -30,13 +34,23 @@ impl Effort {
     }
 }
 
+/// Says which rows there cannot be on this machine. An error, if all are asked for.
+pub(crate) fn leave_out(rows: impl Display) -> Result<()> {
+    ensure!(!is_given("--every-row"), "{rows}");
+    eprintln!("  {rows}");
+    Ok(())
+}
+
 /// `cargo bench` measures and `cargo test` does not, as criterion has it too. A runner that asks for names
 /// gets none.
 pub(crate) fn asked_for() -> Option<Effort> {
-    let given = |flag: &str| std::env::args().any(|arg| arg == flag);
-    match (given("--list"), given("--bench") && !given("--test")) {
+    match (is_given("--list"), is_given("--bench") && !is_given("--test")) {
         (true, _) => None,
         (false, true) => Some(MEASURE),
         (false, false) => Some(SMOKE),
     }
+}
+
+fn is_given(flag: &str) -> bool {
+    std::env::args().any(|arg| arg == flag)
 }

@@ -2,9 +2,10 @@
 //! that return a number. One table, with targets, at the end.
 //!
 //! ```text
-//! cargo bench -p heldport-peers                             measures: half a minute at most
+//! cargo bench -p heldport-peers                             measures: about a minute
 //! cargo bench -p heldport-peers --bench ports -- threads    measures the sections whose name contains this
 //! cargo test -p heldport-peers --benches                    only runs everything once
+//! … -- --every-row                                          fails where something is not there to be measured
 //! ```
 //!
 //! Contenders take turns, so that a machine which is slow for a while is slow for all of them; what counts
@@ -13,15 +14,29 @@
 mod blocks;
 mod crowd;
 mod crowded;
+mod directory;
+mod docker;
 mod effort;
 mod fallbacks;
 mod first;
 mod hold;
+#[path = "../../../tests/docker/images.rs"]
+#[allow(dead_code, reason = "one of them is measured")]
+mod images;
 mod many;
+mod old_engine;
 mod others;
+#[path = "../../../tests/docker/pack.rs"]
+mod pack;
+mod page;
+mod question;
+mod ready;
 mod row;
+mod server;
+mod testcontainers;
 mod threads;
 mod turns;
+mod watchdog;
 
 use anyhow::{Result, bail};
 use heldport_peers::{machine, worker};
@@ -32,7 +47,7 @@ use row::{Row, table};
 /// A part of the table, with what takes its figures.
 type Section = (&'static str, fn(&Effort) -> Result<Vec<Row>>);
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 12] = [
     ("hold", hold::rows),
     ("first acquisition", first::rows),
     ("threads", threads::rows),
@@ -40,6 +55,10 @@ const SECTIONS: [Section; 8] = [
     ("fallbacks", fallbacks::rows),
     ("blocks", blocks::rows),
     ("many held at once", many::rows),
+    ("ready nodes", ready::rows),
+    ("watchdog", watchdog::rows),
+    ("directory", directory::rows),
+    ("docker", docker::rows),
     ("other crates", others::rows),
 ];
 
@@ -68,10 +87,13 @@ fn is_asked_for(section: &str) -> bool {
 fn play(role: &str) -> Result<()> {
     match role {
         crowd::CROWD => crowd::play(),
+        directory::HELD => directory::held(),
+        directory::RAW => directory::raw(),
         first::HELD => first::held(),
         first::RAW => first::raw(),
         many::HELD => many::held(),
         many::RAW => many::raw(),
+        server::SERVER => server::serve(),
         _ => bail!("no such role: {role}"),
     }
 }

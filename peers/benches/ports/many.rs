@@ -2,7 +2,6 @@
 //!
 //! Each figure comes from a process of its own, so that one's memory is not another's.
 
-use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -104,8 +103,5 @@ fn report(Cost { time, bytes, disturbed }: Cost) {
 /// Memory that this process has written to: its heap, and a stack that stays as it is. Exact to the page, as
 /// the kernel walks the page tables for it; `statm` is off by dozens of pages.
 fn heap() -> Result<u64> {
-    let text = fs::read_to_string("/proc/self/smaps_rollup")?;
-    let anonymous = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
-    let kibibytes = anonymous.and_then(|rest| rest.trim().strip_suffix(" kB"));
-    Ok(kibibytes.context("smaps_rollup has no Anonymous")?.parse::<u64>()? * 1024)
+    machine::kibibytes("/proc/self/smaps_rollup", "Anonymous")
 }

@@ -37,6 +37,8 @@ enum Target {
     /// So many times what it is compared with.
     Ratio(f64),
     Time(Duration),
+    /// So much more than what it is compared with.
+    More(Duration),
 }
 
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(crate) struct Row {
     what: String,
     measured: Figure,
     compared: Option<(&'static str, Figure)>,
+    /// Seconds that it is more than what it is compared with, where they are not the difference of the two figures.
+    more: Option<f64>,
     target: Option<Target>,
     disturbed: bool,
     note: Option<String>,
@@ -51,7 +55,8 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(what: impl Into<String>, measured: Figure) -> Self {
-        Self { what: what.into(), measured, compared: None, target: None, disturbed: false, note: None }
+        let what = what.into();
+        Self { what, measured, compared: None, more: None, target: None, disturbed: false, note: None }
     }
 
     pub(crate) fn time(what: impl Into<String>, time: Duration) -> Self {
@@ -74,6 +79,15 @@ impl Row {
         Self { target: Some(Target::Time(time)), ..self }
     }
 
+    /// It is so many seconds more, round by round.
+    pub(crate) fn more_by(self, seconds: f64) -> Self {
+        Self { more: Some(seconds), ..self }
+    }
+
+    pub(crate) fn at_most_more(self, time: Duration) -> Self {
+        Self { target: Some(Target::More(time)), ..self }
+    }
+
     /// A target is not judged if others were on the numbers.
     pub(crate) fn disturbed(self, disturbed: bool) -> Self {
         Self { disturbed, ..self }
@@ -87,22 +101,31 @@ impl Row {
         self.compared.map(|(_, figure)| self.measured.value() / figure.value())
     }
 
+    fn more(&self) -> Option<f64> {
+        self.more.or(self.compared.map(|(_, figure)| self.measured.value() - figure.value()))
+    }
+
     fn verdict(&self) -> &'static str {
         let met = match self.target {
             None => return "",
             Some(_) if self.disturbed => return "NOT JUDGED: others are on these numbers, run it again",
             Some(Target::Ratio(most)) => self.ratio().is_some_and(|ratio| ratio <= most),
             Some(Target::Time(most)) => self.measured.value() <= most.as_secs_f64(),
+            Some(Target::More(most)) => self.more().is_some_and(|more| more <= most.as_secs_f64()),
         };
         if met { "holds" } else { "FALLS SHORT" }
     }
 
     fn cells(&self) -> Vec<String> {
         let compared = self.compared.map(|(name, figure)| format!("{name} {figure:>8}"));
-        let ratio = self.ratio().map(|ratio| format!("{ratio:.2} x"));
+        let ratio = match self.target {
+            Some(Target::More(_)) => self.more().map(signed),
+            _ => self.ratio().map(|ratio| format!("{ratio:.2} x")),
+        };
         let target = self.target.map(|target| match target {
             Target::Ratio(most) => format!("<= {most:.2} x"),
             Target::Time(most) => format!("<= {most:?}"),
+            Target::More(most) => format!("<= +{most:?}"),
         });
         let note = self.note.as_deref().unwrap_or_default();
         let verdict = [self.verdict(), note].into_iter().filter(|text| !text.is_empty());
@@ -112,8 +135,13 @@ impl Row {
     }
 }
 
+fn signed(seconds: f64) -> String {
+    let sign = if seconds < 0.0 { '-' } else { '+' };
+    format!("{sign}{:.1?}", Duration::from_secs_f64(seconds.abs()))
+}
+
 pub(crate) fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&["what", "measured", "compared with", "ratio", "target", "verdict"]);
+    let mut table = Table::new(&["what", "measured", "compared with", "ratio or more", "target", "verdict"]);
     for row in rows {
         table.push(row.cells());
     }

@@ -1,9 +1,10 @@
-//! Socket activation (`man 3 sd_listen_fds`): a child inherits a listener as file 3.
+//! Socket activation (`man 3 sd_listen_fds`): a child inherits sockets as files 3, 4, ….
 
 use std::ffi::{CString, OsStr, OsString, c_char};
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
@@ -15,33 +16,89 @@ const PID_VARIABLE: &[u8] = b"LISTEN_PID=";
 /// Digits of the largest process id, and the end of the string.
 const PID_ROOM: usize = 11;
 
-/// Starts the program with this listener, under the name that LISTEN_FDNAMES gives it. Our copy is closed when this
-/// returns.
+/// `FDNAME_MAX`, the length of the longest name.
+const LONGEST_NAME: usize = 255;
+
+/// Starts the program with these sockets, in this order, under the names that LISTEN_FDNAMES gives them. Our copies
+/// are closed when this returns. With no sockets, it is started as it is.
 ///
-/// LISTEN_PID must be the child's own id, which is known only in the child, where std has the environment ready
+/// LISTEN_PID must be the program's own id, which is known only in the child, where std has the environment ready
 /// and out of reach. So the child is `exec`ed here, by the last `pre_exec` hook, and not by std; what std does
 /// before that (stdio, directory, user, signals, the caller's hooks) stays std's.
-pub(crate) fn spawn_with_listener(mut command: Command, listener: Socket, name: &str) -> io::Result<Child> {
-    let mut image = Image::of(&command, name)?;
-    // Copied onto its own number it would still close on exec.
-    let source = duplicate(&listener, FIRST + 1)?;
-    drop(listener);
-    let hook = move || {
-        // SAFETY: dup2 is async-signal-safe and touches nothing but the file table. The hook owns the source. The
-        // copy does not close on exec.
-        if unsafe { libc::dup2(source.as_raw_fd(), FIRST) } < 0 {
+///
+/// # Errors
+/// As of [`Command::spawn`], and `InvalidInput` for a name that is not 1 to 255 printable ASCII characters, or has a `:`.
+pub(crate) fn spawn_with_sockets(mut command: Command, sockets: Vec<(Socket, String)>) -> io::Result<Child> {
+    if sockets.is_empty() {
+        return command.spawn();
+    }
+    let mut image = Image::of(&command, &names(&sockets)?)?;
+    // Above the numbers that the child gives to the sockets, which overwrite what is there. Copied onto its own number,
+    // a file would still close on exec.
+    let above = FIRST + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
+    let sources = sockets.iter().map(|(socket, _)| duplicate(socket.as_fd(), above));
+    let sources: Vec<OwnedFd> = sources.collect::<io::Result<_>>()?;
+    drop(sockets);
+    // What std tells errors through may have one of those numbers.
+    let (mut told, low) = UnixStream::pair()?;
+    let tell = UnixStream::from(duplicate(low.as_fd(), above)?);
+    drop(low);
+    let hook = move || -> io::Result<()> {
+        let error = match put(&sources) {
+            Ok(()) => image.exec(),
+            Err(e) => e,
+        };
+        let _ = (&tell).write_all(&error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes());
+        // SAFETY: _exit ends the process at once, as std would after a hook that fails.
+        unsafe { libc::_exit(1) }
+    };
+    // SAFETY: the hook calls dup2, getpid, execve, write and _exit, and writes into memory that it owns. It neither
+    // allocates nor locks, so it may run between fork and exec of a threaded process.
+    unsafe { command.pre_exec(hook) };
+    let mut child = command.spawn()?;
+    // With it goes our copy of `tell`: its end tells that the program has started, whichever process it is.
+    drop(command);
+    let mut errno = [0; size_of::<i32>()];
+    if told.read_exact(&mut errno).is_err() {
+        return Ok(child);
+    }
+    // Where the test ignores how its children end, or reaps any, nobody is to be waited for.
+    let _ = child.wait();
+    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+}
+
+/// What LISTEN_FDNAMES says, one name per socket; several may have the same.
+fn names(sockets: &[(Socket, String)]) -> io::Result<Vec<&str>> {
+    sockets.iter().map(|(_, name)| check_name(name)).collect()
+}
+
+/// systemd's rule (`man 3 sd_listen_fds`), but for the empty name, by which nobody could ask.
+fn check_name(name: &str) -> io::Result<&str> {
+    let may_be_in_it = |byte: u8| matches!(byte, b' '..=b'~') && byte != b':';
+    if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(may_be_in_it) {
+        return Ok(name);
+    }
+    let text = format!(
+        "a socket that a child inherits cannot be named {name:?}\n\
+         next: give it a name of 1 to {LONGEST_NAME} printable ASCII characters, without `:`"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+/// Gives the files their numbers. For the child, after the fork.
+fn put(sources: &[OwnedFd]) -> io::Result<()> {
+    for (source, target) in sources.iter().zip(FIRST..) {
+        // SAFETY: dup2 is async-signal-safe and touches nothing but the file table. The copy does not close on exec.
+        // Whose file it replaces does not matter: this process ends here, or becomes the program.
+        if unsafe { libc::dup2(source.as_raw_fd(), target) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        Err(image.exec())
-    };
-    // SAFETY: the hook calls dup2, getpid and execve, and writes into memory that it owns. It neither allocates
-    // nor locks, so it may run between fork and exec of a threaded process.
-    unsafe { command.pre_exec(hook) };
-    command.spawn()
+    }
+    Ok(())
 }
 
 /// A copy of the file, numbered `least` or higher, that no child inherits.
-fn duplicate(file: &Socket, least: RawFd) -> io::Result<OwnedFd> {
+fn duplicate(file: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl gets an open file and an integer, as F_DUPFD_CLOEXEC asks for.
     let copy = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
     if copy < 0 {
@@ -60,14 +117,14 @@ struct Image {
 }
 
 impl Image {
-    fn of(command: &Command, name: &str) -> io::Result<Self> {
+    fn of(command: &Command, names: &[&str]) -> io::Result<Self> {
         let mut environment = environment(command);
         let mut set = |name: &str, value: OsString| {
             environment.retain(|(key, _)| key != name);
             environment.push((name.into(), value));
         };
-        set("LISTEN_FDS", "1".into());
-        set("LISTEN_FDNAMES", name.into());
+        set("LISTEN_FDS", names.len().to_string().into());
+        set("LISTEN_FDNAMES", names.join(":").into());
         environment.retain(|(key, _)| key != "LISTEN_PID");
 
         let candidates = candidates(command.get_program(), &environment);
@@ -105,8 +162,10 @@ impl Image {
     }
 
     fn write_pid(&mut self) {
+        // The system call itself: before 2.25, glibc's function remembers what it was in the parent, unless glibc has
+        // forked.
         // SAFETY: getpid has no conditions.
-        let mut pid = unsafe { libc::getpid() }.unsigned_abs();
+        let mut pid = unsafe { libc::syscall(libc::SYS_getpid) }.unsigned_abs();
         let room = &mut self.envp.strings[0][PID_VARIABLE.len()..];
         let digits = pid.checked_ilog10().unwrap_or(0) as usize + 1;
         for place in room[..digits].iter_mut().rev() {
@@ -181,37 +240,4 @@ impl Pointers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cleared_environment_is_recognised() {
-        let cleared =
-            |edit: fn(&mut Command) -> &mut Command| is_env_cleared(edit(&mut Command::new("env -i ")));
-        assert!(!cleared(|command| command));
-        assert!(!cleared(|command| command.env("A", "env -i ").env_remove("B").arg("env -i ")));
-        assert!(!cleared(|command| command.current_dir("env -i ")));
-        assert!(cleared(|command| command.env_clear()));
-        for directory in ["/a \"b\" c", "it's", "é", "a\\b"] {
-            let mut command = Command::new("true");
-            assert!(!is_env_cleared(command.current_dir(directory)), "{directory}");
-            assert!(is_env_cleared(command.env_clear().env("A", "b")), "{directory}");
-        }
-    }
-
-    #[test]
-    fn the_pid_is_written_into_its_variable() {
-        let mut image = Image::of(&Command::new("true"), "a").unwrap();
-        image.write_pid();
-        let text = String::from_utf8(image.envp.strings[0].clone()).unwrap();
-        assert!(text.starts_with(&format!("LISTEN_PID={}\0", std::process::id())), "{text:?}");
-    }
-
-    #[test]
-    fn a_program_is_looked_for_in_the_childs_path() {
-        let environment = [("PATH".into(), "/a:/b".into())];
-        assert_eq!(candidates(OsStr::new("x"), &environment), [b"/a/x", b"/b/x"]);
-        assert_eq!(candidates(OsStr::new("./x"), &environment), [b"./x"]);
-        assert_eq!(candidates(OsStr::new("x"), &[]).len(), 2);
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
 //! /proc: which process has a socket open, and the socket tables where `sock_diag` is not to be had.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,29 +28,37 @@ pub(crate) fn inode_of(socket: &Socket) -> io::Result<u64> {
 }
 
 /// The processes that have these sockets open, by inode, as far as rights and time allow. This process and its
-/// descendants are looked at in any case, then the others by pid: so a parent comes before its children.
+/// descendants are looked at in any case, then the others, the newest first: who is asked about has mostly begun a moment
+/// ago. Of a family that shares one it is the eldest.
 pub(crate) fn find_owners(inodes: &[u64], until: Instant) -> io::Result<HashMap<u64, Process>> {
     #[cfg(test)]
     crate::imp::simulate::check_proc()?;
     let mut found = HashMap::new();
-    let mut look_at = |pid| {
+    let mut look_at = |pid, eldest: fn(u32, u64) -> u32| {
         // No further than to the last of them: a process may have thousands.
         open_sockets(pid).filter(|inode| inodes.contains(inode)).any(|inode| {
-            found.entry(inode).or_insert_with(|| describe(pid));
+            found.entry(inode).or_insert_with(|| describe(eldest(pid, inode)));
             found.len() == inodes.len()
         })
     };
     let ours = descendants(std::process::id());
-    if ours.iter().any(|pid| look_at(*pid)) {
+    // Parents come first.
+    if ours.iter().any(|pid| look_at(*pid, |pid, _| pid)) {
         return Ok(found);
     }
     let mut others: Vec<u32> = numbers_in("/proc")?.filter(|pid| !ours.contains(pid)).collect();
     if others.is_empty() && !Path::new("/proc/self").exists() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "/proc shows no processes"));
     }
-    others.sort_unstable();
-    let _all = others.into_iter().any(|pid| Instant::now() > until || look_at(pid));
+    others.sort_unstable_by_key(|pid| Reverse(*pid));
+    let _all = others.into_iter().any(|pid| Instant::now() > until || look_at(pid, eldest_with));
     Ok(found)
+}
+
+/// The first of those that a process descends from that have had this socket since, or itself.
+fn eldest_with(pid: u32, inode: u64) -> u32 {
+    let has_it = |process: &Origin| open_sockets(process.pid).any(|open| open == inode);
+    ancestry(pid).skip(1).take_while(has_it).last().map_or(pid, |eldest| eldest.pid)
 }
 
 /// A process and those that descend from it, parents first. Kernels that list no children show it alone.
@@ -69,11 +78,15 @@ fn descendants(pid: u32) -> Vec<u32> {
     family
 }
 
-/// The users of a process and those that descend from it.
+/// The users of those, of a process and all that descend from it, whose open files may not be looked at.
 #[cfg(feature = "tokio")]
-pub(crate) fn users_of(pid: u32) -> Vec<u32> {
+pub(crate) fn hidden_users_of(pid: u32) -> Vec<u32> {
+    // By the right that its files ask for. One that has ended has no program, and is not refused.
+    let is_hidden = |pid: &u32| {
+        fs::read_link(format!("/proc/{pid}/exe")).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+    };
     let user = |pid| Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid());
-    descendants(pid).into_iter().filter_map(user).collect()
+    descendants(pid).into_iter().filter(is_hidden).filter_map(user).collect()
 }
 
 /// The names in a directory that are numbers: processes, or threads of one.
@@ -83,10 +96,42 @@ fn numbers_in(directory: impl AsRef<Path>) -> io::Result<impl Iterator<Item = u3
 
 /// Inodes of the sockets that a process has open; none if it may not be looked at.
 fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
+    socket_files(pid).map(|(_, inode)| inode)
+}
+
+/// Their files' numbers and inodes.
+fn socket_files(pid: u32) -> impl Iterator<Item = (RawFd, u64)> {
     fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(|entry| {
-        let link = fs::read_link(entry.ok()?.path()).ok()?;
-        link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        let path = entry.ok()?.path();
+        let link = fs::read_link(&path).ok()?;
+        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
+        Some((path.file_name()?.to_str()?.parse().ok()?, inode))
     })
+}
+
+/// Shuts those of these sockets that this process has open, so that whoever serves them finds them at their end.
+#[cfg(feature = "tokio")]
+pub(crate) fn shut(inodes: &[u64]) {
+    use std::net::Shutdown;
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    if inodes.is_empty() {
+        return;
+    }
+    for (file, inode) in socket_files(std::process::id()) {
+        if inodes.contains(&inode) {
+            // SAFETY: fcntl gets a number and an integer, as F_DUPFD_CLOEXEC asks for; it fails if the file is closed.
+            let copy = unsafe { libc::fcntl(file, libc::F_DUPFD_CLOEXEC, 3) };
+            if copy >= 0 {
+                // SAFETY: the call has just made this file, so nobody else owns it.
+                let copy = Socket::from(unsafe { OwnedFd::from_raw_fd(copy) });
+                // Another file may have got the number in the meantime.
+                if inode_of(&copy).is_ok_and(|now| now == inode) {
+                    let _ = copy.shutdown(Shutdown::Both);
+                }
+            }
+        }
+    }
 }
 
 fn describe(pid: u32) -> Process {

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 use std::time::SystemTime;
 
 #[test]

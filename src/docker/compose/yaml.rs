@@ -1,0 +1,119 @@
+//! What the old `docker-compose` prints, as JSON. It is written by a library that knows YAML 1.1, so that a word
+//! without quotes means what that takes it for: `1e3` and `0o17` are text there, and numbers in YAML 1.2.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Number, Value};
+
+/// A list or mapping that has not ended, and the number of its anchor.
+enum Open {
+    List(Vec<Value>, usize),
+    Mapping(Map<String, Value>, Option<String>, usize),
+}
+
+/// The first document.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn parse(text: &str) -> Result<Value, String> {
+    let (mut open, mut anchors) = (Vec::new(), HashMap::new());
+    for event in Parser::new_from_str(text) {
+        let (value, anchor) = match event.map_err(|e| e.to_string())?.0 {
+            Event::SequenceStart(anchor, _) => {
+                open.push(Open::List(Vec::new(), anchor));
+                continue;
+            }
+            Event::MappingStart(anchor, _) => {
+                open.push(Open::Mapping(Map::new(), None, anchor));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
+                Some(Open::List(list, anchor)) => (Value::Array(list), anchor),
+                Some(Open::Mapping(mapping, _, anchor)) => (Value::Object(mapping), anchor),
+                None => return Err("something ends that has not begun".to_owned()),
+            },
+            Event::Scalar(text, style, anchor, _) => (scalar(&text, style), anchor),
+            Event::Alias(anchor) => (anchors.get(&anchor).cloned().unwrap_or_default(), 0),
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => continue,
+        };
+        if anchor != 0 {
+            anchors.insert(anchor, value.clone());
+        }
+        match open.last_mut() {
+            None => return Ok(value),
+            Some(Open::List(list, _)) => list.push(value),
+            Some(Open::Mapping(mapping, key, _)) => match key.take() {
+                Some(key) => drop(mapping.insert(key, value)),
+                None => *key = Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+            },
+        }
+    }
+    Err("it is empty".to_owned())
+}
+
+fn scalar(text: &str, style: ScalarStyle) -> Value {
+    let word = || match text {
+        "" | "~" | "null" => Value::Null,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => number(text).map_or_else(|| text.into(), Value::Number),
+    };
+    if style == ScalarStyle::Plain { word() } else { text.into() }
+}
+
+/// As that library writes them: digits, perhaps with a point.
+fn number(text: &str) -> Option<Number> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_whole {
+        return (digits == "0" || !digits.starts_with('0')).then(|| text.parse().ok()).flatten();
+    }
+    let has_point = digits.starts_with(|c: char| c.is_ascii_digit()) && digits.contains('.');
+    has_point.then(|| text.parse().ok()).flatten().and_then(Number::from_f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn words_mean_what_the_old_command_takes_them_for() {
+        let text = "
+services:
+  db:
+    environment: {A: 1e3, B: 'yes', C: 0o17, D: '0755', E: null, F: 1.5, G: 10.0.0.1, H: \"true\"}
+    ports:
+    - published: 5432
+      target: 6379
+    - 127.0.0.1:8081:81/udp
+    init: true
+    labels: &id001
+      a: b$$c
+  web:
+    labels: *id001
+    command: |
+      two
+      lines
+";
+        let expected = json!({ "services": {
+            "db": {
+                "environment": {
+                    "A": "1e3", "B": "yes", "C": "0o17", "D": "0755", "E": null, "F": 1.5, "G": "10.0.0.1", "H": "true",
+                },
+                "ports": [{ "published": 5432, "target": 6379 }, "127.0.0.1:8081:81/udp"],
+                "init": true,
+                "labels": { "a": "b$$c" },
+            },
+            "web": { "labels": { "a": "b$$c" }, "command": "two\nlines\n" },
+        } });
+        assert_eq!(parse(text).unwrap(), expected);
+        parse("").unwrap_err();
+        parse("a: [").unwrap_err();
+    }
+}

@@ -1,5 +1,6 @@
 //! What can go wrong, each with the next step to take.
 
+mod make;
 mod words;
 
 use std::convert::Infallible;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::identity::{Holder, Holders};
 use crate::protocol::Protocol;
-use words::{elsewhere, in_use, output_of, wrong_with};
+use words::{elsewhere, in_use, output_of};
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -303,6 +304,28 @@ pub enum Error {
         reason: Box<str>,
     },
 
+    /// Who keeps account of leases refused something, or is not there.
+    #[non_exhaustive]
+    #[error("cannot {action}: {reason}")]
+    Coordinator {
+        /// What was attempted.
+        action: Box<str>,
+        /// What is wrong and how to mend it. No password is in it.
+        reason: Box<str>,
+    },
+
+    /// The lease of a held port has ended before the port: another may have the number by now.
+    #[non_exhaustive]
+    #[error(
+        "the lease of port {port} is lost: {reason}\nnext: end what serves there, and acquire another port"
+    )]
+    LeaseLost {
+        /// The number.
+        port: u16,
+        /// Why.
+        reason: Box<str>,
+    },
+
     /// The operating system refused something that it should not.
     #[non_exhaustive]
     #[error("cannot {action}{}: {source}", port.map(|port| format!(" port {port}")).unwrap_or_default())]
@@ -314,73 +337,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-}
-
-impl Error {
-    pub(crate) fn invalid_port(given: &str) -> Self {
-        Self::InvalidPort { given: given.into() }
-    }
-
-    pub(crate) fn invalid_range(given: &str, reason: &'static str) -> Self {
-        Self::InvalidRange { given: given.into(), reason }
-    }
-
-    pub(crate) fn invalid_request(given: &str, reason: &'static str) -> Self {
-        Self::InvalidRequest { given: given.into(), reason }
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn no_such_port(given: String, names: &[&str]) -> Self {
-        Self::NoSuchPort { given: given.into(), names: names.join(", ").into() }
-    }
-
-    /// The same, with the name of the node that it is about.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn of_node(self, name: &str) -> Self {
-        match self {
-            Self::NotReady { .. } | Self::NotStopped { .. } | Self::Ended { .. } | Self::Node { .. } => self,
-            Self::Stolen { port, holder, node } => {
-                Self::Stolen { port, holder, node: node.or_else(|| Some(name.into())) }
-            }
-            error => Self::Node { node: name.into(), error: Box::new(error) },
-        }
-    }
-
-    /// `mend` is one way to go on; another directory is always the other.
-    pub(crate) fn state_directory(
-        path: &Path,
-        wrong: impl fmt::Display,
-        mend: impl fmt::Display,
-        source: Option<io::Error>,
-    ) -> Self {
-        let mend = format!("{mend}, or choose another directory with `state_dir` or HELDPORT_STATE_DIR");
-        Self::StateDirectory { path: path.into(), reason: wrong_with(&wrong, source.as_ref(), &mend), source }
-    }
-
-    /// `mend` is one way to go on; another directory is always the other.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn directory(
-        path: &Path,
-        wrong: impl fmt::Display,
-        mend: impl fmt::Display,
-        source: Option<io::Error>,
-    ) -> Self {
-        let mend = format!("{mend}, or set TMPDIR to another directory");
-        Self::Directory { path: path.into(), reason: wrong_with(&wrong, source.as_ref(), &mend), source }
-    }
-
-    pub(crate) fn stolen(port: u16, thief: Holder) -> Self {
-        Self::Stolen { port, holder: Box::new(thief), node: None }
-    }
-
-    /// For `map_err`: the system refused to do `action` with `port`.
-    pub(crate) fn system(
-        port: impl Into<Option<u16>>,
-        action: &'static str,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let port = port.into();
-        move |source| Self::System { port, action, source }
-    }
 }
 
 /// Of conversions that cannot fail, where one that can would do.

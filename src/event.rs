@@ -91,6 +91,13 @@ pub enum PortEvent {
         /// Its program, where known.
         program: Option<String>,
     },
+    /// Its lease has ended: another may have the number by now. See
+    /// [`coordinator`](crate::PortAllocatorBuilder::coordinator).
+    #[non_exhaustive]
+    LeaseLost {
+        /// The number.
+        port: u16,
+    },
     /// It is closed to all but the borrower again.
     #[non_exhaustive]
     Reclaimed {
@@ -164,6 +171,7 @@ impl PortEvent {
             Self::Stolen { port, pid, program } => {
                 warn!(target: TARGET, port, pid, program, "port stolen while it was lent");
             }
+            Self::LeaseLost { port } => warn!(target: TARGET, port, "lease lost"),
             Self::Reclaimed { port } => debug!(target: TARGET, port, "port reclaimed"),
             Self::HandedOver { port, to } => debug!(target: TARGET, port, to, "port handed over"),
             Self::Released { port } => debug!(target: TARGET, port, "port released"),
@@ -196,6 +204,7 @@ impl fmt::Display for PortEvent {
                 write!(f, "{port} was stolen while it was lent")?;
                 by(f, *pid, program.as_deref())
             }
+            Self::LeaseLost { port } => write!(f, "the lease of {port} is lost"),
             Self::Reclaimed { port } => write!(f, "reclaimed {port}"),
             Self::HandedOver { port, to } => write!(f, "handed {port} over to {to}"),
             Self::Released { port } => write!(f, "released {port}"),

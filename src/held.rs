@@ -8,6 +8,7 @@ mod engine;
 mod fork;
 mod hand_over;
 mod hold;
+mod leased;
 mod leg;
 mod registration;
 mod socket;
@@ -36,6 +37,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::event::PortEvent;
 use crate::holder;
+use crate::lease::Lease;
 use crate::protocol::Protocol;
 use crate::stats::Recorder;
 use hold::Hold;
@@ -78,9 +80,15 @@ pub struct HeldPort {
 }
 
 impl HeldPort {
-    pub(crate) fn new(claim: Claim, legs: Vec<Leg>, recorder: Recorder, release_first: bool) -> Self {
+    pub(crate) fn new(
+        claim: Claim,
+        legs: Vec<Leg>,
+        lease: Option<Lease>,
+        recorder: Recorder,
+        release_first: bool,
+    ) -> Self {
         let hold = Hold::new(legs, recorder.clone(), release_first);
-        let registration = Registration::new(claim, hold.addr(), recorder);
+        let registration = Registration::new(claim, lease, hold.addr(), recorder);
         Self { hold: Mutex::new(hold), registration }
     }
 
@@ -128,8 +136,10 @@ impl HeldPort {
     ///
     /// # Errors
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system's ability to lend, checked once per
-    /// process, cannot be found out now. The port is then as it was.
+    /// process, cannot be found out now; [`Error::LeaseLost`], if it is [leased](Self::check_lease). The port is then as
+    /// it was.
     pub fn lend(&self) -> Result<()> {
+        self.check_lease()?;
         // A listener that stays is for the server to find.
         let _ = ForkGrace::retry(|| self.hold.lock().check_for_copies());
         let lent = self.hold.lock().lend()?;
@@ -227,6 +237,9 @@ impl HeldPort {
     }
 
     fn try_into_listener(self) -> Result<HeldListener, HandOverError> {
+        if let Err(error) = self.check_lease() {
+            return Err(HandOverError { error, port: self });
+        }
         let ip = self.addr().ip();
         let Self { hold, registration } = self;
         match hold.into_inner().into_listener() {
@@ -260,6 +273,9 @@ impl HeldPort {
     /// A [`HandOverError`] that gives the port back: [`Error::WrongProtocol`] if it is not held for UDP,
     /// [`Error::InUse`] if it is lent and a borrower has it for UDP, else as [`reclaim`](Self::reclaim).
     pub fn into_udp_socket(self) -> Result<HeldUdpSocket, HandOverError> {
+        if let Err(error) = self.check_lease() {
+            return Err(HandOverError { error, port: self });
+        }
         let Self { hold, registration } = self;
         match hold.into_inner().into_udp_socket() {
             Ok((addr, socket, others)) => {
@@ -322,6 +338,7 @@ impl HeldPort {
 
     /// The lock is free between tries.
     fn udp_handle(&self) -> Result<Socket> {
+        self.check_lease()?;
         ForkGrace::retry(|| self.udp_handle_once()).map_err(|error| holder::told(error, None))
     }
 
@@ -344,6 +361,7 @@ impl HeldPort {
 
     /// A listener beside the hold. The lock is free between tries.
     fn listener(&self) -> Result<TcpListener> {
+        self.check_lease()?;
         ForkGrace::retry(|| self.listen_once()).map_err(|error| holder::told(error, None))
     }
 

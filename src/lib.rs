@@ -132,6 +132,7 @@
 
 mod allocator;
 mod claims;
+pub mod coordinate;
 #[cfg(feature = "macros")]
 mod delivery;
 mod directory;
@@ -150,6 +151,7 @@ mod holder;
 mod identity;
 mod imp;
 mod lane;
+mod lease;
 #[cfg(feature = "tokio")]
 mod node;
 #[cfg(feature = "tokio")]

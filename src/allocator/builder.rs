@@ -10,6 +10,7 @@ use super::{Backoff, PortAllocator};
 use crate::error::{Error, Result};
 use crate::event::{Listener, PortEvent};
 use crate::lane::Lane;
+use crate::lease::{Coordinator, Leases};
 use crate::protocol::Protocol;
 use crate::range::{PortRange, PortRequest};
 
@@ -237,6 +238,17 @@ impl PortAllocatorBuilder {
     /// `%LOCALAPPDATA%`.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.config.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Leases each number there too, before a port is given out, and passes over those that others have leased. Default:
+    /// nobody, since among the processes of one machine the sockets settle it. See [`coordinate`](crate::coordinate)
+    /// for what needs leases.
+    ///
+    /// If a lease is lost, the port is [`Error::LeaseLost`] at its next use, and [`PortEvent::LeaseLost`] at once where
+    /// that can be known. An acquisition that cannot ask fails with [`Error::Coordinator`].
+    pub fn coordinator(mut self, coordinator: impl Coordinator) -> Self {
+        self.config.leases = Some(Leases::new(coordinator));
         self
     }
 

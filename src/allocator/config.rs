@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::held::LegSpec;
 use crate::lane::Lane;
+use crate::lease::Leases;
 use crate::protocol::Protocol;
 use crate::range::{PortRequest, Stretch};
 
@@ -27,6 +28,7 @@ pub(super) struct Config {
     pub(super) release_first: bool,
     pub(super) listener: Option<Listener>,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) leases: Option<Leases>,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             release_first: false,
             listener: None,
             state_dir: None,
+            leases: None,
         }
     }
 }

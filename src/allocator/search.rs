@@ -127,6 +127,7 @@ impl PortAllocator {
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }
             Miss::Refused { port, action, error } => bind_refusal(port, action, error),
+            Miss::NoLease(error) => error,
         }
     }
 }

@@ -10,11 +10,13 @@ use socket2::Type;
 
 use super::PortAllocator;
 use crate::claims::Claim;
+use crate::error::Error;
 use crate::event::PortEvent;
 use crate::held::{HeldPort, Leg, Unbound, take_over};
 use crate::holder::InUse;
 use crate::identity::PublishedPort;
 use crate::imp;
+use crate::lease::Lease;
 use crate::protocol::Protocol;
 
 /// Two that take a number over closed connections at the same instant both see the other, and both let go. So it is
@@ -39,6 +41,8 @@ pub(super) enum Miss {
         action: &'static str,
         error: io::Error,
     },
+    /// Whether a number is leased cannot be found out.
+    NoLease(Error),
 }
 
 impl Miss {
@@ -47,6 +51,7 @@ impl Miss {
         match self {
             Self::Exhausted { .. } => true,
             Self::Refused { error, .. } => imp::is_out_of_files(error),
+            Self::NoLease(_) => false,
         }
     }
 }
@@ -55,6 +60,8 @@ impl Miss {
 pub(super) struct Bound {
     // Dropped in this order: the sockets are closed before the number is given back.
     legs: Vec<Leg>,
+    /// Of one that is whole, where there is a coordinator.
+    lease: Option<Lease>,
     claim: Claim,
     protocol: Protocol,
     whole: bool,
@@ -140,21 +147,37 @@ impl<'a> Tries<'a> {
         Ok(self.or_busy(port, bound.transpose()?.flatten()))
     }
 
-    pub(super) fn other_legs(&mut self, mut bound: Bound, insist: bool) -> Result<Option<Bound>, Miss> {
-        if bound.whole {
-            return Ok(Some(bound));
-        }
+    /// All legs, and the lease where numbers are leased.
+    pub(super) fn other_legs(&mut self, bound: Bound, insist: bool) -> Result<Option<Bound>, Miss> {
         let port = bound.number();
-        let all = match self.unbound.bind_others(&mut bound.legs, bound.protocol) {
-            Ok(()) => Some(Bound { whole: true, ..bound }),
+        let whole = if bound.whole { Some(bound) } else { self.bind_others(bound, insist)? };
+        let leased = whole.map(|bound| self.leased(bound)).transpose()?;
+        Ok(self.or_busy(port, leased.flatten()))
+    }
+
+    fn bind_others(&mut self, mut bound: Bound, insist: bool) -> Result<Option<Bound>, Miss> {
+        let port = bound.number();
+        match self.unbound.bind_others(&mut bound.legs, bound.protocol) {
+            Ok(()) => Ok(Some(Bound { whole: true, ..bound })),
             Err(e) if imp::is_busy(&e) => {
                 // So that they are not in its own way.
                 bound.legs.clear();
-                self.taken(bound.claim, bound.protocol, insist)?
+                self.taken(bound.claim, bound.protocol, insist)
             }
-            Err(error) => return Err(Miss::Refused { port: Some(port), action: "bind", error }),
-        };
-        Ok(self.or_busy(port, all))
+            Err(error) => Err(Miss::Refused { port: Some(port), action: "bind", error }),
+        }
+    }
+
+    /// Last, as it is the slowest. None, if another has the lease.
+    fn leased(&mut self, mut bound: Bound) -> Result<Option<Bound>, Miss> {
+        if let Some(leases) = &self.allocator.config.leases {
+            bound.lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
+            if bound.lease.is_none() {
+                self.conflicts += 1;
+                return Ok(None);
+            }
+        }
+        Ok(Some(bound))
     }
 
     /// The first leg of a number that is claimed already.
@@ -167,7 +190,7 @@ impl<'a> Tries<'a> {
         self.attempts += 1;
         let port = claim.number();
         match self.unbound.bind_first(port, protocol) {
-            Ok(legs) => Ok(Some(Bound { legs, claim, protocol, whole: false })),
+            Ok(legs) => Ok(Some(Bound { legs, lease: None, claim, protocol, whole: false })),
             Err(e) if imp::is_busy(&e) => self.taken(claim, protocol, insist),
             Err(error) => Err(Miss::Refused { port: Some(port), action: "bind", error }),
         }
@@ -177,7 +200,7 @@ impl<'a> Tries<'a> {
     fn taken(&mut self, claim: Claim, protocol: Protocol, insist: bool) -> Result<Option<Bound>, Miss> {
         self.conflicts += 1;
         let legs = if insist { self.over_closed_connections(claim.number(), protocol)? } else { None };
-        Ok(legs.map(|legs| Bound { legs, claim, protocol, whole: true }))
+        Ok(legs.map(|legs| Bound { legs, lease: None, claim, protocol, whole: true }))
     }
 
     fn or_busy(&mut self, port: u16, bound: Option<Bound>) -> Option<Bound> {
@@ -220,7 +243,7 @@ impl<'a> Tries<'a> {
         self.emit(&PortEvent::Trying { port });
         // It may be claimed here while its socket is let go.
         match if wanted(port) && self.is_free_elsewhere(port) { Claim::take(port) } else { None } {
-            Some(claim) => self.other_legs(Bound { legs, claim, protocol, whole: false }, false),
+            Some(claim) => self.other_legs(Bound { legs, lease: None, claim, protocol, whole: false }, false),
             None => {
                 self.conflicts += 1;
                 Ok(self.or_busy(port, None))
@@ -260,11 +283,11 @@ impl<'a> Tries<'a> {
         let count = u32::try_from(run.len()).unwrap_or(u32::MAX).max(1);
         let took = started.elapsed() / count;
         let share = move |of: u64| of.div_ceil(count.into()).max(1);
-        Ok(run.into_iter().map(move |Bound { legs, claim, .. }| {
+        Ok(run.into_iter().map(move |Bound { legs, lease, claim, .. }| {
             let (port, recorder) = (claim.number(), &allocator.recorder);
             recorder.acquired(port, share(attempts), took);
             recorder.emit(&PortEvent::Bound { port, attempts: share(tried), took });
-            HeldPort::new(claim, legs, recorder.clone(), allocator.config.release_first)
+            HeldPort::new(claim, legs, lease, recorder.clone(), allocator.config.release_first)
         }))
     }
 

@@ -273,6 +273,7 @@ impl<'a> Watch<'a> {
                 return Err(holder::told(Error::stolen(port, borrower), None));
             }
             if missing.is_none() {
+                self.port.check_lease()?;
                 self.port.emit_borrowed(&borrower);
                 return Ok(Look::Found(Box::new(borrower)));
             }

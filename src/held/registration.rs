@@ -1,26 +1,34 @@
 use std::net::SocketAddr;
 
 use crate::claims::{self, Claim};
+use crate::error::Result;
 use crate::event::PortEvent;
 use crate::holder;
 use crate::identity::Borrower;
+use crate::lease::Lease;
 use crate::stats::Recorder;
 
-/// What this process has noted of a held port: its claim, who acquired it, its figures. Ends with the hold,
+/// What this process has noted of a held port: its claim, its lease, who acquired it, its figures. Ends with the hold,
 /// after its sockets.
 #[derive(Debug)]
 pub(super) struct Registration {
     port: u16,
     /// Taken by `Drop` alone.
+    lease: Option<Lease>,
+    /// Likewise.
     claim: Option<Claim>,
     recorder: Recorder,
 }
 
 impl Registration {
-    pub(super) fn new(claim: Claim, addr: SocketAddr, recorder: Recorder) -> Self {
+    pub(super) fn new(claim: Claim, lease: Option<Lease>, addr: SocketAddr, recorder: Recorder) -> Self {
         holder::register(addr);
         recorder.held();
-        Self { port: claim.number(), claim: Some(claim), recorder }
+        Self { port: claim.number(), lease, claim: Some(claim), recorder }
+    }
+
+    pub(super) fn check_lease(&self) -> Result<()> {
+        self.lease.as_ref().map_or(Ok(()), Lease::check)
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -46,6 +54,7 @@ impl Drop for Registration {
         holder::unregister(self.port);
         self.recorder.released();
         // Waiters try at once, so the number must be free by then.
+        self.lease.take();
         self.claim.take();
         claims::notify_released();
         // Last: a listener may do as it likes.

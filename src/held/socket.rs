@@ -12,6 +12,7 @@ use super::leg::Leg;
 use super::registration::Registration;
 #[cfg(feature = "tokio")]
 use crate::error::Error;
+use crate::error::Result;
 #[cfg(feature = "tokio")]
 use crate::holder;
 
@@ -55,6 +56,15 @@ impl<S> HeldSocket<S> {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port())
+    }
+
+    /// Whether its lease is still there: as [`HeldPort::check_lease`](crate::HeldPort::check_lease).
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`](crate::Error::LeaseLost); [`Error::Coordinator`](crate::Error::Coordinator) where that cannot
+    /// be found out.
+    pub fn check_lease(&self) -> Result<()> {
+        self.remainder.registration.check_lease()
     }
 
     /// The socket alone. The other legs are released: another program may then take the number on `::1`.

@@ -84,13 +84,18 @@ mod unix {
     #[cfg(feature = "docker")]
     pub(crate) fn place_of(directory: &Path) -> io::Result<String> {
         let found = fs::metadata(directory)?;
+        Ok(format!("{} {} {}", host_name()?, found.dev(), found.ino()))
+    }
+
+    /// What this machine, or this container, calls itself.
+    pub(crate) fn host_name() -> io::Result<String> {
         let mut machine = [0_u8; 256];
         // SAFETY: the place is as long as gethostname is told. One byte is left for the end of a name cut short.
         if unsafe { libc::gethostname(machine.as_mut_ptr().cast(), machine.len() - 1) } != 0 {
             return Err(io::Error::last_os_error());
         }
         let name = machine.split(|byte| *byte == 0).next().unwrap_or_default();
-        Ok(format!("{} {} {}", String::from_utf8_lossy(name), found.dev(), found.ino()))
+        Ok(String::from_utf8_lossy(name).into_owned())
     }
 
     /// Whether this user may look at every process.
@@ -158,6 +163,10 @@ mod other {
     #[cfg(feature = "docker")]
     pub(crate) fn place_of(_directory: &Path) -> io::Result<String> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn host_name() -> io::Result<String> {
+        std::env::var("COMPUTERNAME").map_err(|_| io::ErrorKind::Unsupported.into())
     }
 
     #[cfg(feature = "tokio")]

@@ -1,0 +1,165 @@
+//! Numbers that are shared by more than one kernel's sockets tell: who may use which is written down in one place, and
+//! a held port has its lease there for as long as it is held.
+
+mod keeper;
+#[cfg(any(feature = "file-leases", feature = "redis", feature = "registry"))]
+mod record;
+
+pub(crate) use keeper::{Lease, Leases};
+#[cfg(any(feature = "file-leases", feature = "redis", feature = "registry"))]
+pub(crate) use record::Record;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::{holder, imp};
+
+/// Keeps account of who may use which number, where sockets do not tell: for
+/// [`PortAllocatorBuilder::coordinator`](crate::PortAllocatorBuilder::coordinator).
+///
+/// An allocator leases each number before it gives the port out, and holds the lease with it, beside the sockets: until
+/// the [`HeldPort`](crate::HeldPort), or what it was handed over as, is dropped.
+///
+/// [`FileLeases`](crate::coordinate::FileLeases) and [`RedisLeases`](crate::coordinate::RedisLeases) are such. One of
+/// your own needs these functions, each a single step: of two that lease a number in the same instant, one gets it.
+pub trait Coordinator: fmt::Debug + Send + Sync + 'static {
+    /// Leases the number to the owner. None, if another has it, be it this process.
+    ///
+    /// # Errors
+    /// [`Error::Coordinator`] if that cannot be found out: then nothing is leased.
+    fn lease(&self, port: u16, owner: &LeaseOwner) -> Result<Option<LeaseToken>>;
+
+    /// Renews leases, and tells of each, in their order, whether it was still there. One that is not is lost.
+    ///
+    /// Called from a thread of its own, every third of the [`time_to_live`](Self::time_to_live). Without one, at each
+    /// use of a port, so it should be quick then.
+    ///
+    /// # Errors
+    /// [`Error::Coordinator`] if that cannot be found out. It is tried again until the leases are past their time.
+    fn renew(&self, leases: &[(u16, LeaseToken)]) -> Result<Vec<bool>>;
+
+    /// Ends a lease. One that is lost already, and perhaps another's by now, is left alone.
+    ///
+    /// # Errors
+    /// [`Error::Coordinator`] if it could not be ended: it is when its time is up.
+    fn release(&self, port: u16, token: LeaseToken) -> Result<()>;
+
+    /// What is leased now, by whomever, in ascending order of the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Coordinator`] if that cannot be found out.
+    fn list(&self) -> Result<Vec<LeaseInfo>>;
+
+    /// How long a lease lasts that is not renewed. None, the default: until its process ends.
+    fn time_to_live(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl<C: Coordinator + ?Sized> Coordinator for Arc<C> {
+    fn lease(&self, port: u16, owner: &LeaseOwner) -> Result<Option<LeaseToken>> {
+        (**self).lease(port, owner)
+    }
+
+    fn renew(&self, leases: &[(u16, LeaseToken)]) -> Result<Vec<bool>> {
+        (**self).renew(leases)
+    }
+
+    fn release(&self, port: u16, token: LeaseToken) -> Result<()> {
+        (**self).release(port, token)
+    }
+
+    fn list(&self) -> Result<Vec<LeaseInfo>> {
+        (**self).list()
+    }
+
+    fn time_to_live(&self) -> Option<Duration> {
+        (**self).time_to_live()
+    }
+}
+
+/// Tells one lease of a number from all others that it has had and will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseToken(u64);
+
+impl LeaseToken {
+    /// A [`Coordinator`]'s own choice, as long as no other lease of the number has it.
+    #[must_use]
+    pub fn new(token: u64) -> Self {
+        Self(token)
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Who has a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeaseOwner {
+    /// The process, as its own container counts.
+    pub pid: u32,
+    /// The name of its machine or container; `?` where there is none.
+    pub host: String,
+    /// The test: nextest's name for it, or else the thread's.
+    pub test: Option<String>,
+}
+
+impl LeaseOwner {
+    /// This process, and the test that this thread runs.
+    pub(crate) fn current() -> Self {
+        Self {
+            pid: std::process::id(),
+            host: imp::host_name().unwrap_or_else(|_| "?".to_owned()),
+            test: holder::test_of(&std::thread::current()),
+        }
+    }
+}
+
+/// "test node::restarts (pid 12 on ci-7)"
+impl fmt::Display for LeaseOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.test {
+            Some(test) => write!(f, "test {test} (pid {} on {})", self.pid, self.host),
+            None => write!(f, "pid {} on {}", self.pid, self.host),
+        }
+    }
+}
+
+/// A lease, as [`Coordinator::list`] tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeaseInfo {
+    /// The number.
+    pub port: u16,
+    /// Who has it.
+    pub owner: LeaseOwner,
+    /// Since when, by the clock of the one that keeps account.
+    pub since: SystemTime,
+    /// How long it lasts if it is not renewed. None: until its process ends.
+    pub expires_in: Option<Duration>,
+}
+
+impl LeaseInfo {
+    /// For a [`Coordinator`] of your own.
+    #[must_use]
+    pub fn new(port: u16, owner: LeaseOwner, since: SystemTime, expires_in: Option<Duration>) -> Self {
+        Self { port, owner, since, expires_in }
+    }
+}
+
+/// "20417: test node::restarts (pid 12 on ci-7), for 3.2s"
+impl fmt::Display for LeaseInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Clocks differ.
+        let age = self.since.elapsed().unwrap_or_default();
+        write!(f, "{}: {}, for {:.1?}", self.port, self.owner, age)
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use bollard::query_parameters::{
     RemoveVolumeOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -25,6 +27,9 @@ use crate::owner::Owner;
 /// The longest time for one step: containers, networks, volumes. To kill a container takes the engine a tenth of a
 /// second, and up to ten seconds where it is busy.
 const STEP: Duration = Duration::from_secs(30);
+
+/// How long to wait for an answer before it is looked whether something has gone already.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// How many things are removed at once: engines do it on all cores, and get slow with more.
 const AT_ONCE: usize = 8;
@@ -249,7 +254,7 @@ pub(super) async fn remove_one(client: &Client, kind: Kind, id: &str) -> Result<
     let done = match kind {
         Kind::Container => {
             let options = RemoveContainerOptions { force: true, v: true, link: false };
-            client.remove_container(id, Some(options)).await
+            or_gone(client, id, client.remove_container(id, Some(options))).await
         }
         Kind::Network => client.remove_network(id).await,
         // With `force`, one that another has removed would seem to be removed by this.
@@ -260,12 +265,39 @@ pub(super) async fn remove_one(client: &Client, kind: Kind, id: &str) -> Result<
         Err(refusal) if status_of(&refusal) == Some(404) => Ok(false),
         Err(refusal) if status_of(&refusal) == Some(409) && matches!(kind, Kind::Container) => {
             // "removal already in progress": networks that it uses are free when it is done.
-            match timeout(STEP, wait_until_removed(client, id)).await {
+            match timeout(STEP, or_gone(client, id, wait_until_removed(client, id))).await {
                 Ok(Ok(())) => Ok(false),
                 _ => Err(refusal),
             }
         }
         Err(refusal) => Err(refusal),
+    }
+}
+
+/// What the engine answers; or nothing is wrong, if the container has gone and there is no answer. Where many remove one
+/// at once, an engine may never tell some of them (20.10, seen once).
+async fn or_gone(
+    client: &Client,
+    id: &str,
+    answer: impl Future<Output = Result<(), Refusal>>,
+) -> Result<(), Refusal> {
+    match select(pin!(answer), pin!(until_gone(client, id))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), _)) => Ok(()),
+    }
+}
+
+/// By the list: what else asks about a container may wait for its removal.
+async fn until_gone(client: &Client, id: &str) {
+    let filters = Some(HashMap::from([("id".to_owned(), vec![id.to_owned()])]));
+    let options = ListContainersOptions { all: true, filters, ..Default::default() };
+    loop {
+        tokio::time::sleep(UNANSWERED).await;
+        let listed = tidied_up(|| client.list_containers(Some(options.clone()))).await;
+        if listed.is_ok_and(|listed| listed.is_empty()) {
+            // Its volumes go last, and then comes the answer, if one does.
+            return tokio::time::sleep(UNANSWERED).await;
+        }
     }
 }
 

@@ -98,6 +98,12 @@ impl PortAllocator {
         Ok(Self { recorder: self.recorder.clone(), ..Self::new(config) })
     }
 
+    /// Whether its numbers are leased too.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_coordinator(&self) -> bool {
+        self.config.leases.is_some()
+    }
+
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.
     #[must_use]
     pub fn stats(&self) -> Stats {

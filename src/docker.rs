@@ -78,6 +78,11 @@
 //!   is on this number. While the container is stopped nobody keeps it: who takes it there is waited for, and if that
 //!   is in vain, the engine's refusal is the error.
 //!
+//! - Where several machines, or containers, use one engine, each chooses by what it knows, and meets the others' numbers
+//!   as refusals. With a [coordinator](crate::coordinate) they lease numbers instead, known before the start and each
+//!   one's own until it lets go of it: by [`ContainerSpec::allocator`], or that of a node, a cluster or a compose
+//!   project.
+//!
 //! Numbers that the engine has published already ([`Docker::published`]) are not chosen here; of a
 //! [cluster](crate::TestCluster), which chooses before it has an engine, they may be.
 //!

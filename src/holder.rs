@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::mpsc::Receiver;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use smallvec::SmallVec;
 use socket2::{Socket, Type};
 
 use crate::error::Error;
-use crate::identity::{Holder, Holders, Identity, PublishedPort};
+use crate::identity::{Holder, Holders, Identity, LeaseInfo, PublishedPort};
 use crate::imp::{self, PortSocket, Process, Query, SocketState};
 use crate::protocol::Protocol;
 pub(crate) use source::told;
@@ -232,6 +233,7 @@ pub(crate) fn holders_of(
     ips: &[IpAddr],
     protocol: Protocol,
     elsewhere: &[PublishedPort],
+    leases: Option<Receiver<Vec<LeaseInfo>>>,
 ) -> Holders {
     let until = Instant::now() + BLAME_BUDGET;
     let published_on = |port: &u16| elsewhere.iter().find(|other| other.address.port() == *port);
@@ -239,9 +241,31 @@ pub(crate) fn holders_of(
         in_use.lowest.iter().partition(|port| published_on(port).is_some());
     let mut holders = holders_here(&here, ips, protocol, until);
     holders.named.extend(theirs.iter().filter_map(published_on).cloned().map(Holder::from));
+    if let Some(leases) = leases {
+        let leased = leased(&leases, until);
+        let is_unseen = |port: u16| holders.named.iter().all(|holder| holder.address.port() != port);
+        let unseen: Vec<_> = leased
+            .into_iter()
+            .filter(|lease| in_use.lowest.contains(&lease.port) && is_unseen(lease.port))
+            .collect();
+        holders.named.extend(unseen.into_iter().map(Holder::from));
+    }
     holders.named.sort_by_key(|holder| holder.address.port());
     holders.more = in_use.count - holders.named.len();
     holders
+}
+
+fn leased(told: &Receiver<Vec<LeaseInfo>>, until: Instant) -> Vec<LeaseInfo> {
+    told.recv_timeout(until.saturating_duration_since(Instant::now())).unwrap_or_default()
+}
+
+/// The error with the lease of its number, if nobody else is known to have it.
+pub(crate) fn or_leased(mut error: Error, leases: &Receiver<Vec<LeaseInfo>>) -> Error {
+    if let Error::InUse { port, holder: holder @ None, retry_after: None } = &mut error {
+        let mut leased = leased(leases, Instant::now() + BLAME_BUDGET).into_iter();
+        *holder = leased.find(|lease| lease.port == *port).map(|lease| Box::new(lease.into()));
+    }
+    error
 }
 
 /// Who is on these numbers, which are in ascending order: one for each that is told of.

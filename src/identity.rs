@@ -1,11 +1,13 @@
 //! Who is on a port: the words for it. `holder.rs` finds out.
 
+mod leased;
 mod published;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::protocol::Protocol;
+pub use leased::{LeaseInfo, LeaseOwner};
 pub use published::PublishedPort;
 
 /// Whether a socket's owner belongs to this process.
@@ -44,6 +46,9 @@ pub struct Holder {
     /// The container that has the port by it, where it may be an engine's proxy, and an engine tells that this
     /// process has connected to (feature `docker`). Only errors find it out.
     pub published: Option<Box<PublishedPort>>,
+    /// The lease of the number, where nobody else is seen on it: see [`coordinate`](crate::coordinate). Only errors find
+    /// it out.
+    pub leased: Option<Box<LeaseInfo>>,
     /// Whether it belongs to this process.
     pub identity: Identity,
     pub(crate) command_line: Vec<String>,
@@ -76,6 +81,7 @@ impl Holder {
             uid: None,
             test: None,
             published: None,
+            leased: None,
             identity: Identity::Unknown,
             command_line: Vec::new(),
         }
@@ -98,6 +104,16 @@ impl From<PublishedPort> for Holder {
     }
 }
 
+/// What is known of a holder by its lease alone: nothing of a socket.
+impl From<LeaseInfo> for Holder {
+    fn from(lease: LeaseInfo) -> Self {
+        let mut holder = Self::anonymous((Ipv4Addr::UNSPECIFIED, lease.port).into(), false);
+        holder.test.clone_from(&lease.owner.test);
+        holder.leased = Some(Box::new(lease));
+        holder
+    }
+}
+
 impl fmt::Debug for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Holder")
@@ -109,6 +125,7 @@ impl fmt::Debug for Holder {
             .field("uid", &self.uid)
             .field("test", &self.test)
             .field("published", &self.published)
+            .field("leased", &self.leased)
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
@@ -116,6 +133,9 @@ impl fmt::Debug for Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lease) = &self.leased {
+            return write!(f, "leased to {}", lease.terms());
+        }
         // By an engine's word alone, there is no process.
         let has_process = self.published.is_none() || self.pid.is_some() || self.uid.is_some();
         if let Some(published) = &self.published {
@@ -181,6 +201,8 @@ impl fmt::Display for Holders {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -192,6 +214,18 @@ mod tests {
         assert!(!format!("{holder} {holder:?}").contains("hunter2"));
         assert_eq!(holder.command_line()[2], "hunter2");
         assert_eq!(holder.to_string(), "pid 1 (redis-server), listening on 127.0.0.1:80");
+    }
+
+    #[test]
+    fn a_lease_says_whose_it_is_and_for_how_long() {
+        let mut owner = LeaseOwner { pid: 12, host: "ci-7".into(), test: Some("node::restarts".into()) };
+        let since = SystemTime::now() - Duration::from_secs(90);
+        let lease = |owner: &LeaseOwner| LeaseInfo::new(80, owner.clone(), since, None);
+        let holder = Holder::from(lease(&owner));
+        assert_eq!(holder.to_string(), "leased to test `node::restarts` (pid 12 on ci-7), for 90.0s");
+        assert_eq!((holder.address.port(), holder.pid), (80, None), "pids of another machine say nothing here");
+        owner.test = None;
+        assert_eq!(lease(&owner).to_string(), "80: pid 12 on ci-7, for 90.0s");
     }
 
     #[test]

@@ -11,11 +11,12 @@ pub(crate) use record::Record;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+pub use crate::identity::{LeaseInfo, LeaseOwner};
 use crate::{holder, imp};
 
 /// Keeps account of who may use which number, where sockets do not tell: for
@@ -100,18 +101,6 @@ impl LeaseToken {
     }
 }
 
-/// Who has a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LeaseOwner {
-    /// The process, as its own container counts.
-    pub pid: u32,
-    /// The name of its machine or container; `?` where there is none.
-    pub host: String,
-    /// The test: nextest's name for it, or else the thread's.
-    pub test: Option<String>,
-}
-
 impl LeaseOwner {
     /// This process, and the test that this thread runs.
     pub(crate) fn current() -> Self {
@@ -120,46 +109,5 @@ impl LeaseOwner {
             host: imp::host_name().unwrap_or_else(|_| "?".to_owned()),
             test: holder::test_of(&std::thread::current()),
         }
-    }
-}
-
-/// "test node::restarts (pid 12 on ci-7)"
-impl fmt::Display for LeaseOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.test {
-            Some(test) => write!(f, "test {test} (pid {} on {})", self.pid, self.host),
-            None => write!(f, "pid {} on {}", self.pid, self.host),
-        }
-    }
-}
-
-/// A lease, as [`Coordinator::list`] tells of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LeaseInfo {
-    /// The number.
-    pub port: u16,
-    /// Who has it.
-    pub owner: LeaseOwner,
-    /// Since when, by the clock of the one that keeps account.
-    pub since: SystemTime,
-    /// How long it lasts if it is not renewed. None: until its process ends.
-    pub expires_in: Option<Duration>,
-}
-
-impl LeaseInfo {
-    /// For a [`Coordinator`] of your own.
-    #[must_use]
-    pub fn new(port: u16, owner: LeaseOwner, since: SystemTime, expires_in: Option<Duration>) -> Self {
-        Self { port, owner, since, expires_in }
-    }
-}
-
-/// "20417: test node::restarts (pid 12 on ci-7), for 3.2s"
-impl fmt::Display for LeaseInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Clocks differ.
-        let age = self.since.elapsed().unwrap_or_default();
-        write!(f, "{}: {}, for {:.1?}", self.port, self.owner, age)
     }
 }

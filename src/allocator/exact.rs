@@ -32,7 +32,11 @@ impl PortAllocator {
         let held = Port::new(port).and_then(|port| self.bind_exactly(port.get()));
         held.map_err(|error| {
             self.recorder.failed();
-            holder::told(error, Some((&self.ips(), self.config.protocol)))
+            let error = holder::told(error, Some((&self.ips(), self.config.protocol)));
+            match &self.config.leases {
+                Some(leases) => holder::or_leased(error, &leases.ask()),
+                None => error,
+            }
         })
     }
 

@@ -14,6 +14,7 @@ use crate::event::PortEvent;
 use crate::held::HeldPort;
 use crate::holder;
 use crate::imp;
+use crate::lease::Leases;
 use crate::protocol::Protocol;
 use crate::range::Numbers;
 
@@ -122,7 +123,9 @@ impl PortAllocator {
         match miss {
             Miss::Exhausted { range, tried, count, protocol, in_use, elsewhere } => {
                 self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried, count });
-                let holders = Box::new(holder::holders_of(&in_use, &self.ips(), protocol, &elsewhere));
+                let leases = self.config.leases.as_ref().map(Leases::ask);
+                let holders = holder::holders_of(&in_use, &self.ips(), protocol, &elsewhere, leases);
+                let holders = Box::new(holders);
                 let preferred = self.config.request.preferred();
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }

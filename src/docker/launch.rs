@@ -125,9 +125,10 @@ impl Launch for ContainerLaunch {
         });
         let ports = ports.collect();
         // An address of the engine's machine is none of this one's.
-        let allocator = match self.engine().publishing() {
-            Publishing::Elsewhere => None,
-            _ => place::allocator_for(self.spec.host)?,
+        let allocator = match (self.spec.allocator.take(), self.engine().publishing()) {
+            (Some(own), _) => Some(own),
+            (None, Publishing::Elsewhere) => None,
+            (None, _) => place::allocator_for(self.spec.host)?,
         };
         Ok(Wants { ports, allocator, keep_lent: self.spec.keep_port })
     }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 
 use super::image::{OnPull, Pull, PullProgress};
+use crate::allocator::PortAllocator;
 use crate::node::{Choice, NodePorts};
 use files::ContainerFile;
 
@@ -94,6 +95,7 @@ pub struct ContainerSpec {
     pub(super) on_pull: Option<OnPull>,
     pub(super) host: IpAddr,
     pub(super) keep_port: bool,
+    pub(super) allocator: Option<Arc<PortAllocator>>,
     /// The request, with words in its texts, and without what has a field here. Boxed, since it is large and each
     /// setter moves it.
     body: Box<ContainerCreateBody>,
@@ -132,6 +134,7 @@ impl ContainerSpec {
             on_pull: None,
             host: Ipv4Addr::LOCALHOST.into(),
             keep_port: false,
+            allocator: None,
             body: Box::new(body),
             variables: Vec::new(),
             files: Vec::new(),

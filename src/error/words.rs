@@ -12,6 +12,9 @@ pub(super) fn in_use(holder: Option<&Holder>, retry_after: Option<Duration>) -> 
         (Some(holder), _) if holder.is_this_process() => {
             format!("{holder}\nnext: release that port first, or let heldport pick a number")
         }
+        (Some(holder), _) if holder.leased.is_some() => {
+            format!("{holder}\nnext: wait for the end of that lease, or let heldport pick a number")
+        }
         (Some(holder), _) => {
             let it = if holder.published.is_some() { "container" } else { "program" };
             format!("{holder}\nnext: stop that {it}, or let heldport pick a number")

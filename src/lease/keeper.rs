@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Coordinator, LeaseOwner, LeaseToken};
+use super::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
 use crate::error::{Error, Result};
 use crate::event::PortEvent;
 use crate::stats::Recorder;
@@ -19,6 +20,9 @@ const RENEWALS: u32 = 3;
 
 /// So often within their time a renewal is tried again that failed.
 const RETRIES: u32 = 12;
+
+/// What threads are called that ask coordinators.
+const THREAD: &str = "heldport-leases";
 
 /// A coordinator, and the leases of it that are had here.
 #[derive(Clone, Debug)]
@@ -88,6 +92,17 @@ impl Leases {
         }
         Ok(Some(lease))
     }
+
+    /// Asks who has leases, and does not wait for the answer.
+    pub(crate) fn ask(&self) -> Receiver<Vec<LeaseInfo>> {
+        let (tell, told) = mpsc::channel();
+        let shared = self.0.clone();
+        // Without the thread nothing is told.
+        let _ = thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+            shared.coordinator.list().map(|listed| tell.send(listed))
+        });
+        told
+    }
 }
 
 impl Shared {
@@ -97,7 +112,7 @@ impl Shared {
         if !kept.renewed {
             let shared = Arc::downgrade(self);
             thread::Builder::new()
-                .name("heldport-leases".to_owned())
+                .name(THREAD.to_owned())
                 .spawn(move || renew_in_time(&shared, lives))?;
             kept.renewed = true;
         }

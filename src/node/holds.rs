@@ -81,8 +81,8 @@ enum Source {
 pub(super) struct Holds {
     /// None, if the ports are elsewhere.
     held: Vec<HeldPort>,
-    /// Of ports that are elsewhere and have to have known numbers: this machine's other processes do not find these.
-    /// Lent, since what passes connections on to there may have to bind them here.
+    /// Of ports that are elsewhere and have to have known numbers: this machine's other processes do not find these, and
+    /// with a coordinator nobody does who asks it. Lent, since what passes connections on to there may have to bind them here.
     reserved: Vec<HeldPort>,
     /// Empty, if the numbers are chosen elsewhere.
     sources: Vec<Source>,
@@ -164,6 +164,11 @@ impl Holds {
         if self.sources.is_empty() {
             (0..self.ports.all().len()).for_each(|index| self.ports.renumber(index, 0));
         }
+    }
+
+    /// The error if the lease of one is lost.
+    pub(super) fn check_leases(&self) -> Result<()> {
+        self.held.iter().chain(&self.reserved).try_for_each(HeldPort::check_lease)
     }
 
     /// Takes over where ports have turned out to be.

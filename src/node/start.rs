@@ -129,6 +129,7 @@ impl Starter {
     ) -> Result<Box<dyn Running>, Failure> {
         self.learn();
         node.holds.forget_chosen_elsewhere();
+        node.holds.check_leases()?;
         let hand_over = self.hand_over();
         let launch = self.launch.as_mut().expect("it is one that starts").get_mut();
         let program = launch.prepare(node.holds.ports(), node.directory)?;

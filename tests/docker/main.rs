@@ -18,6 +18,7 @@ mod forwarder;
 mod given;
 mod images;
 mod kills;
+mod leased;
 mod left;
 mod lives;
 mod mistaken;
@@ -100,6 +101,7 @@ fn trials() -> Vec<Trial> {
         discovery::tests(),
         unprivileged::tests(),
         elsewhere::tests(),
+        leased::tests(),
         compose::tests(),
         asked::tests(),
         mistaken::tests(),

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::harness::{Outcome, run};
 use crate::{
-    alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, mistaken, networks,
+    alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, leased, mistaken, networks,
     podman, released, review, smoke, stacks, sweep, thief, thieves, unprivileged,
 };
 
@@ -47,6 +47,8 @@ fn act(args: &[&str]) -> Outcome {
         ["passed-on"] => asked::at_home(),
         ["run-web", image] => mistaken::run_web(image),
         ["leave-container", image] => elsewhere::leave_container(image),
+        ["leased-containers", image, leases, count] => leased::containers(image, leases, count.parse()?),
+        ["first-number", leases] => leased::first_number(leases),
         ["binds-alone"] => alone::binds_alone(),
         ["trials", ref names @ ..] => podman::trials(names),
         ["without-proxy"] => released::without_proxy(),

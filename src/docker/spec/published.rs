@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use socket2::Type;
 
 use super::ContainerSpec;
+use crate::allocator::PortAllocator;
 use crate::held::HeldPort;
 use crate::node::Choice;
 use crate::protocol::Protocol;
@@ -124,6 +126,36 @@ impl ContainerSpec {
     /// these go on when the test itself starts it.
     pub fn keep_port(mut self) -> Self {
         self.keep_port = true;
+        self
+    }
+
+    /// Where the numbers come from that are picked for it, unless its node has an allocator of its own: from a range, or
+    /// with a [coordinator](crate::PortAllocatorBuilder::coordinator). Default: [`PortAllocator::global`]'s range, on the
+    /// [`host`](Self::host); with an engine [elsewhere](crate::docker#engines-elsewhere), the engine's choice.
+    ///
+    /// It has to hold ports on the address that `host` says.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "file-leases")]
+    /// # async fn test() -> heldport::Result<()> {
+    /// use std::sync::Arc;
+    ///
+    /// use heldport::PortAllocator;
+    /// use heldport::coordinate::FileLeases;
+    /// use heldport::docker::{ContainerSpec, Docker};
+    ///
+    /// // A block that the firewall lets through, shared by the CI jobs that use this engine.
+    /// let leases = FileLeases::in_directory("/ci/leases")?;
+    /// let block = Arc::new(PortAllocator::builder().range(21_000..=21_099).coordinator(leases).build()?);
+    ///
+    /// let engine = Docker::connect_to("tcp://engine.internal:2375").await?;
+    /// let redis = engine.run(ContainerSpec::new("redis:7").publish(6379).allocator(block)).await?;
+    /// # drop(redis);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn allocator(mut self, allocator: impl Into<Arc<PortAllocator>>) -> Self {
+        self.allocator = Some(allocator.into());
         self
     }
 

@@ -95,9 +95,11 @@ impl TestNodeBuilder {
                 let wanted = self.merged(wants.ports)?;
                 let allocator = self.allocator.take().or(wants.allocator);
                 if let Place::Elsewhere { address, needs_numbers: false } = place {
-                    // What is to keep its numbers when it is started again has to be started on these.
+                    // What is to keep its numbers when it is started again has to be started on these; and only a known
+                    // number can be leased.
                     let may_move = self.afterwards == Afterwards::Release;
-                    if may_move && wanted.iter().all(|port| matches!(port.choice, Choice::Automatic(_))) {
+                    let leases = allocator.as_ref().is_some_and(|allocator| allocator.has_coordinator());
+                    if may_move && !leases && wanted.iter().all(|port| matches!(port.choice, Choice::Automatic(_))) {
                         return Holds::unknown(wanted, address);
                     }
                 }

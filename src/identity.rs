@@ -223,7 +223,11 @@ mod tests {
         let lease = |owner: &LeaseOwner| LeaseInfo::new(80, owner.clone(), since, None);
         let holder = Holder::from(lease(&owner));
         assert_eq!(holder.to_string(), "leased to test `node::restarts` (pid 12 on ci-7), for 90.0s");
-        assert_eq!((holder.address.port(), holder.pid), (80, None), "pids of another machine say nothing here");
+        assert_eq!(
+            (holder.address.port(), holder.pid),
+            (80, None),
+            "pids of another machine say nothing here"
+        );
         owner.test = None;
         assert_eq!(lease(&owner).to_string(), "80: pid 12 on ci-7, for 90.0s");
     }

@@ -15,6 +15,14 @@ pub struct LeaseOwner {
     pub test: Option<String>,
 }
 
+impl LeaseOwner {
+    /// For a [`Coordinator`](crate::coordinate::Coordinator) of your own, which reads what it has written.
+    #[must_use]
+    pub fn new(pid: u32, host: impl Into<String>, test: Option<String>) -> Self {
+        Self { pid, host: host.into(), test }
+    }
+}
+
 /// "test `node::restarts` (pid 12 on ci-7)"
 impl fmt::Display for LeaseOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

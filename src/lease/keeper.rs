@@ -98,9 +98,9 @@ impl Leases {
         let (tell, told) = mpsc::channel();
         let shared = self.0.clone();
         // Without the thread nothing is told.
-        let _ = thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
-            shared.coordinator.list().map(|listed| tell.send(listed))
-        });
+        let _ = thread::Builder::new()
+            .name(THREAD.to_owned())
+            .spawn(move || shared.coordinator.list().map(|listed| tell.send(listed)));
         told
     }
 }
@@ -111,9 +111,7 @@ impl Shared {
         kept.leases.insert(state.port, Arc::downgrade(state));
         if !kept.renewed {
             let shared = Arc::downgrade(self);
-            thread::Builder::new()
-                .name(THREAD.to_owned())
-                .spawn(move || renew_in_time(&shared, lives))?;
+            thread::Builder::new().name(THREAD.to_owned()).spawn(move || renew_in_time(&shared, lives))?;
             kept.renewed = true;
         }
         Ok(())

@@ -6,8 +6,8 @@ use anyhow::bail;
 
 use crate::harness::{Outcome, run};
 use crate::{
-    alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, leased, mistaken, networks,
-    podman, released, review, smoke, stacks, sweep, thief, thieves, unprivileged,
+    alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, leased, mistaken,
+    networks, podman, released, review, smoke, stacks, sweep, thief, thieves, unprivileged,
 };
 
 pub(crate) fn play(args: &[String]) -> ExitCode {

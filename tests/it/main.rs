@@ -9,6 +9,7 @@ mod bad_input;
 mod choosing;
 #[cfg(feature = "tokio")]
 mod cluster;
+mod coordinator;
 #[cfg(not(heldport_portable))]
 mod facts;
 mod families;

@@ -99,7 +99,10 @@ impl TestNodeBuilder {
                     // number can be leased.
                     let may_move = self.afterwards == Afterwards::Release;
                     let leases = allocator.as_ref().is_some_and(|allocator| allocator.has_coordinator());
-                    if may_move && !leases && wanted.iter().all(|port| matches!(port.choice, Choice::Automatic(_))) {
+                    if may_move
+                        && !leases
+                        && wanted.iter().all(|port| matches!(port.choice, Choice::Automatic(_)))
+                    {
                         return Holds::unknown(wanted, address);
                     }
                 }

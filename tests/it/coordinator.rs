@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, SystemTime};
 
 use heldport::coordinate::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
@@ -22,6 +22,8 @@ struct Table {
     lives: Option<Duration>,
     /// What it answers instead.
     refuses: Mutex<Option<fn() -> Error>>,
+    /// Where a renewal is met, before it answers: once when it comes and once when it goes on.
+    met: Mutex<Option<Arc<Barrier>>>,
 }
 
 impl Table {
@@ -62,6 +64,8 @@ impl Coordinator for Table {
 
     fn renew(&self, leases: &[(u16, LeaseToken)]) -> Result<Vec<bool>> {
         self.renewals.fetch_add(1, Ordering::Relaxed);
+        let met = self.met.lock().unwrap().take();
+        met.inspect(|met| _ = (met.wait(), met.wait()));
         self.answers()?;
         let kept = self.leases.lock().unwrap();
         let is_kept =
@@ -209,6 +213,22 @@ fn leases_are_renewed_in_time() {
     let again = allocator.acquire().unwrap();
     wait_until("its own is renewed", || table.renewals() > renewals);
     drop((again, allocator));
+    assert!(lost.try_recv().is_err());
+}
+
+#[test]
+fn what_is_released_while_it_is_renewed_is_not_lost() {
+    let table = Table::new(Some(Duration::from_secs(1)));
+    let (allocator, _, lost) = leasing(&table, 2);
+    let port = allocator.acquire().unwrap();
+    let met = Arc::new(Barrier::new(2));
+    *table.met.lock().unwrap() = Some(met.clone());
+    met.wait();
+    drop(port);
+    let renewals = table.renewals();
+    let _another = allocator.acquire().unwrap();
+    met.wait();
+    wait_until("the next renewal has come", || table.renewals() > renewals);
     assert!(lost.try_recv().is_err());
 }
 

@@ -18,11 +18,13 @@ use std::sync::LazyLock;
 
 use once_cell::sync::OnceCell;
 
+use crate::coordinate;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::held::{HeldPort, LegSpec};
 use crate::identity::PublishedPort;
+use crate::lease::Leases;
 use crate::protocol::Protocol;
 use crate::stats::{Recorder, Stats};
 use config::Config;
@@ -98,10 +100,15 @@ impl PortAllocator {
         Ok(Self { recorder: self.recorder.clone(), ..Self::new(config) })
     }
 
-    /// Whether its numbers are leased too.
+    /// Whether its numbers are leased too. If that cannot be said, the acquisition says why.
     #[cfg(feature = "tokio")]
     pub(crate) fn has_coordinator(&self) -> bool {
-        self.config.leases.is_some()
+        self.leases().map_or(true, |leases| leases.is_some())
+    }
+
+    /// Its own, or what the environment says.
+    fn leases(&self) -> Result<Option<&Leases>> {
+        if let Some(own) = &self.config.leases { Ok(Some(own)) } else { coordinate::of_environment() }
     }
 
     /// This allocator's figures. [`stats()`](crate::stats()) has those of the whole process.

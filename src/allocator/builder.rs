@@ -241,9 +241,9 @@ impl PortAllocatorBuilder {
         self
     }
 
-    /// Leases each number there too, before a port is given out, and passes over those that others have leased. Default:
-    /// nobody, since among the processes of one machine the sockets settle it. See [`coordinate`](crate::coordinate)
-    /// for what needs leases.
+    /// Leases each number there too, before a port is given out, and passes over those that others have leased. See
+    /// [`coordinate`](crate::coordinate) for what needs leases. Default: the environment variable `HELDPORT_LEASES`, else
+    /// nobody, since among the processes of one machine the sockets settle it.
     ///
     /// If a lease is lost, the port is [`Error::LeaseLost`] at its next use, and [`PortEvent::LeaseLost`] at once where
     /// that can be known. An acquisition that cannot ask fails with [`Error::Coordinator`].

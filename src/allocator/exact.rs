@@ -33,9 +33,9 @@ impl PortAllocator {
         held.map_err(|error| {
             self.recorder.failed();
             let error = holder::told(error, Some((&self.ips(), self.config.protocol)));
-            match &self.config.leases {
-                Some(leases) => holder::or_leased(error, &leases.ask()),
-                None => error,
+            match self.leases() {
+                Ok(Some(leases)) => holder::or_leased(error, &leases.ask()),
+                _ => error,
             }
         })
     }

@@ -123,7 +123,7 @@ impl PortAllocator {
         match miss {
             Miss::Exhausted { range, tried, count, protocol, in_use, elsewhere } => {
                 self.recorder.emit(&PortEvent::Exhausted { range: range.clone(), tried, count });
-                let leases = self.config.leases.as_ref().map(Leases::ask);
+                let leases = self.leases().ok().flatten().map(Leases::ask);
                 let holders = holder::holders_of(&in_use, &self.ips(), protocol, &elsewhere, leases);
                 let holders = Box::new(holders);
                 let preferred = self.config.request.preferred();

@@ -170,7 +170,7 @@ impl<'a> Tries<'a> {
 
     /// Last, as it is the slowest. None, if another has the lease.
     fn leased(&mut self, mut bound: Bound) -> Result<Option<Bound>, Miss> {
-        if let Some(leases) = &self.allocator.config.leases {
+        if let Some(leases) = self.allocator.leases().map_err(Miss::NoLease)? {
             bound.lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
             if bound.lease.is_none() {
                 self.conflicts += 1;

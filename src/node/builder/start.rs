@@ -6,6 +6,7 @@ use std::pin::Pin;
 use parking_lot::Mutex;
 
 use super::TestNodeBuilder;
+use crate::allocator::PortAllocator;
 use crate::error::{Error, Result};
 use crate::node::holds::{self, Choice, Holds, Wanted};
 use crate::node::launch::{HandOver, Kind, Place, Wants};
@@ -98,7 +99,7 @@ impl TestNodeBuilder {
                     // What is to keep its numbers when it is started again has to be started on these; and only a known
                     // number can be leased.
                     let may_move = self.afterwards == Afterwards::Release;
-                    let leases = allocator.as_ref().is_some_and(|allocator| allocator.has_coordinator());
+                    let leases = allocator.as_deref().unwrap_or(PortAllocator::global()).has_coordinator();
                     if may_move
                         && !leases
                         && wanted.iter().all(|port| matches!(port.choice, Choice::Automatic(_)))

@@ -165,7 +165,7 @@ mod state;
 mod stats;
 
 /// The README's code is compiled with the tests.
-#[cfg(all(doctest, feature = "macros", feature = "compose"))]
+#[cfg(all(doctest, feature = "macros", feature = "compose", feature = "file-leases", feature = "registry"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

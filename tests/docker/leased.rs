@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use heldport::coordinate::{Coordinator, FileLeases};
-use heldport::docker::{ContainerSpec, Docker};
-use heldport::{Error, PortAllocator, Ready, TestNode};
+use heldport::docker::Docker;
+use heldport::{Error, PortAllocator, Ready};
 use libtest_mimic::Trial;
 
 use crate::elsewhere::{There, lives, web};
@@ -117,9 +117,9 @@ pub(crate) fn containers(image: &str, leases: &str, count: usize) -> Outcome {
         let block = Arc::new(block(Some(Path::new(leases)))?);
         let mut nodes = Vec::new();
         for _ in 0..count {
-            // Its clients may be told of its number before it starts.
-            let spec = web(image).publish(80).env("PUBLIC", "{addr}");
-            nodes.push(start(&docker, spec, &block).await?);
+            let spec = web(image).publish(80).allocator(block.clone());
+            // From here the container itself is out of reach: it says when it serves.
+            nodes.push(docker.run_until(spec, Ready::log("serving")).await?);
         }
         // No engine had to refuse a number.
         ensure!(heldport::stats().refused == 0, "{}", heldport::stats());
@@ -131,13 +131,6 @@ pub(crate) fn containers(image: &str, leases: &str, count: usize) -> Outcome {
         say("done");
         Ok(())
     })
-}
-
-/// From here the container itself is out of reach: it says when it serves.
-async fn start(docker: &Docker, spec: ContainerSpec, block: &Arc<PortAllocator>) -> Result<TestNode> {
-    let ready = Ready::log("serving");
-    let node = TestNode::builder().container_of(docker, spec.allocator(block.clone())).ready(ready).await?;
-    Ok(node)
 }
 
 /// What is to start later has its number now, and no machine chooses the same.

@@ -9,6 +9,7 @@ mod several;
 mod sticky;
 mod tries;
 mod waiting;
+mod walk;
 
 pub use builder::PortAllocatorBuilder;
 pub use waiting::Backoff;

@@ -115,6 +115,18 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A variable of the environment that has no meaning.
+    #[non_exhaustive]
+    #[error("the environment says {name}={given}, which cannot be used: {reason}")]
+    InvalidVariable {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        given: Box<str>,
+        /// What is wrong with it and how to mend it.
+        reason: &'static str,
+    },
+
     /// Somebody else has exactly the number that was asked for.
     #[non_exhaustive]
     #[error("port {port} is in use: {}", in_use(holder.as_deref(), *retry_after))]

@@ -1,19 +1,67 @@
-//! Where in the range a process starts to look.
+//! Where in the range a process starts, and which part of the range it tries first.
 //!
 //! A hint that keeps processes apart, never a guarantee: the kernel's bind decides.
 
+mod ci;
+mod container;
+mod strip;
+
+pub(crate) use strip::{Spot, Way};
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::hash::fnv1a;
+use crate::error::{Error, Result};
+use strip::{Part, turn_of};
 
-/// How the place in the range is chosen at which this process starts to look for ports.
+/// How the part of the range is chosen that this process tries first, its lane, and the place in it at which it starts.
+///
+/// Processes that run at the same time find free numbers at the first try, instead of each other's. It is a hint: they
+/// never get one number twice, whatever lanes they are in.
+///
+/// # What `Auto` goes by
+///
+/// From the environment, each within the one before:
+///
+/// 1. `HELDPORT_LANE=index/of` gives this process part number `index`, counted from 0, of `of` equal parts of the range.
+///    Else GitLab's `CI_NODE_INDEX` and `CI_NODE_TOTAL`, or Buildkite's `BUILDKITE_PARALLEL_JOB` and
+///    `BUILDKITE_PARALLEL_JOB_COUNT`, do: the jobs of one pipeline have parts that do not overlap.
+/// 2. nextest's run and slot: every slot has a part of its own, and every run divides the range elsewhere. Without
+///    nextest, one CI job differs from others (GitHub Actions, GitLab, Buildkite, Jenkins), and one container, or pod of
+///    Kubernetes, from others, by where in the range they start.
+/// 3. The process id, so that the next test of a slot starts at other numbers than the one before, and the allocators of
+///    the process.
+///
+/// Containers count because process ids begin at 1 in each: those that share the host's network would all start at the
+/// same place. Files are read for that only in a container, once, and not under nextest.
+///
+/// GitHub Actions tells a job of a matrix its number only if it asks. It is of use where the jobs of several runners
+/// share a machine:
+///
+/// ```yaml
+/// env:
+///   HELDPORT_LANE: ${{ strategy.job-index }}/${{ strategy.job-total }}
+/// ```
+///
+/// A `HELDPORT_LANE` that makes no sense is an error of every acquisition ([`Error::InvalidVariable`]), since
+/// nobody would see that it was left out of account. Empty, it counts as not set.
+///
+/// # When a lane is full
+///
+/// First the whole lane is tried. When nothing in it is free, the numbers around it follow: those of the rest of the outer
+/// part, then all others, 32 in a row and then 32 far from these, so that no busy part is searched for long. Every number
+/// is tried once before [`Error::RangeExhausted`]. [`Stats::spilled`](crate::Stats::spilled) counts the ports that were
+/// found there.
+///
+/// A lane is never narrower than 32 numbers: in a range with less room, several processes share one, and start apart
+/// in it. Without nextest or an outer part the whole range is the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lane {
-    /// By nextest's run and slot; without nextest by the process id. The default.
+    /// By the environment: see [above](Self#what-auto-goes-by). The default.
     #[default]
     Auto,
-    /// The range is divided into `of` equal lanes, and this process starts in number `index` (from 0).
+    /// The range is divided into `of` equal lanes, and this process starts in number `index` (from 0), whatever the
+    /// environment says.
     Fixed {
         /// This process's lane, below `of`.
         index: u32,
@@ -22,149 +70,84 @@ pub enum Lane {
     },
 }
 
+/// The variable that says in which part of every range this process is.
+const VARIABLE: &str = "HELDPORT_LANE";
+
 /// Lanes to make where nextest does not say how many slots it has: more than the cores of most machines.
 const SLOTS: u32 = 64;
-
-/// 2³² divided by the golden ratio: multiples of it spread evenly over 32 bits.
-const GOLDEN: u32 = 0x9E37_79B9;
-
-/// 2³² times the fraction of √3: multiples of it lie between those of the golden ratio.
-const ROOT: u32 = 0xBB67_AE85;
 
 /// How many there are.
 static ALLOCATORS: AtomicU32 = AtomicU32::new(0);
 
 impl Lane {
-    /// The index in a range of `len` numbers to start at.
-    pub(crate) fn start(self, len: usize) -> u64 {
-        let strip = match self {
-            Self::Auto => Strip::of_nextest(|name| std::env::var(name).ok()).unwrap_or(Strip::WHOLE),
-            Self::Fixed { index, of } => Strip { index, of, turn: 0 },
+    /// Where one more allocator of this process is.
+    pub(crate) fn spot(self) -> Result<Spot> {
+        let (outer, inner) = match self {
+            Self::Auto => {
+                // One that is not Unicode is there too.
+                let var = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+                parts(var, container::this)?
+            }
+            Self::Fixed { index, of } => (Part { index, of, turn: 0 }, Part::WHOLE),
         };
         // Allocators of one process start apart, as processes do: under `cargo test` each may be another test's.
         let nth = ALLOCATORS.fetch_add(1, Ordering::Relaxed);
-        strip.start(std::process::id(), nth, len as u64)
+        Ok(Spot { outer, inner, pid: std::process::id(), nth })
     }
 }
 
-/// One of `of` equal parts of a range that is turned by a share of its length.
-#[derive(Debug, PartialEq, Eq)]
-struct Strip {
-    index: u32,
-    of: u32,
-    /// In parts of 2³².
-    turn: u32,
+/// The part of the range for those who were told one, and the part of that for this process. `container` is asked last:
+/// it may have to read files.
+fn parts<'a>(
+    var: impl Fn(&str) -> Option<String>,
+    container: impl FnOnce(bool) -> &'a str,
+) -> Result<(Part, Part)> {
+    let told = var(VARIABLE).filter(|text| !text.trim().is_empty());
+    let outer = told.map(|text| parse(&text)).transpose()?;
+    let outer = outer.or_else(|| ci::part(&var)).unwrap_or(Part::WHOLE);
+    let inner = slot(&var).unwrap_or_else(|| {
+        let job = ci::job(&var).unwrap_or_default();
+        let container = container(var("KUBERNETES_SERVICE_HOST").is_some());
+        match (&*job, container) {
+            ("", "") => Part::WHOLE,
+            _ => Part::whole(turn_of(&format!("{job} {container}"))),
+        }
+    });
+    Ok((outer, inner))
 }
 
-impl Strip {
-    const WHOLE: Self = Self { index: 0, of: 1, turn: 0 };
+/// Every slot of a run of nextest has a part of its own, and every run turns them elsewhere. Its id is of no other run,
+/// wherever that is.
+fn slot(var: impl Fn(&str) -> Option<String>) -> Option<Part> {
+    let turn = turn_of(&var("NEXTEST_RUN_ID")?);
+    let number = |name| var(name).and_then(|text| text.parse::<u32>().ok());
+    let Some(slot) = number("NEXTEST_TEST_GLOBAL_SLOT") else { return Some(Part::whole(turn)) };
+    let of = number("NEXTEST_TEST_THREADS").filter(|threads| *threads > 0).unwrap_or(SLOTS);
+    Some(Part { index: slot % of, of, turn })
+}
 
-    /// Every slot of a run has a strip of its own, and every run turns the range elsewhere.
-    fn of_nextest(var: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let run = var("NEXTEST_RUN_ID")?;
-        let slot: u32 = var("NEXTEST_TEST_GLOBAL_SLOT")?.parse().ok()?;
-        let of = var("NEXTEST_TEST_THREADS").and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(SLOTS);
-        Some(Self { index: slot % of, of, turn: turn_of(&run) })
+/// `index/of`.
+fn parse(text: &str) -> Result<Part> {
+    let wrong = |reason| Err(Error::invalid_variable(VARIABLE, text, reason));
+    let number = |digits: &str| digits.trim().parse::<u32>().ok();
+    let numbers = text.split_once('/').and_then(|(index, of)| Some((number(index)?, number(of)?)));
+    match numbers {
+        Some((index, of)) if index < of => Ok(Part { index, of, turn: 0 }),
+        Some((_, 0)) => wrong("there is no part of 0 parts\nnext: write `0/1` for the whole range"),
+        Some(_) => wrong(
+            "parts are counted from 0, and the first number is below the second one\n\
+             next: write `0/4` for the first of 4 parts, `3/4` for the last",
+        ),
+        None => wrong("it is not `index/of`\nnext: write `0/4` for the first of 4 parts, or unset it"),
     }
-
-    /// Successive processes of a strip start at different places: consecutive process ids, times the golden
-    /// ratio, stay further apart than by any other step. So do the allocators of a process, by a step of their own:
-    /// none starts where the first one of the next process does.
-    fn start(&self, pid: u32, nth: u32, len: u64) -> u64 {
-        let of = u64::from(self.of.max(1));
-        let (from, to) = (u64::from(self.index) * len / of, (u64::from(self.index) + 1) * len / of);
-        let place = pid.wrapping_mul(GOLDEN).wrapping_add(nth.wrapping_mul(ROOT));
-        let within = share(place, to - from);
-        (share(self.turn, len) + from + within) % len.max(1)
-    }
 }
 
-/// `part` of 2³² of `whole`.
-fn share(part: u32, whole: u64) -> u64 {
-    (u64::from(part) * whole) >> 32
-}
-
-/// Half of the run's hash, spread once more: the last characters alone may tell two runs apart.
-#[expect(clippy::cast_possible_truncation, reason = "the low half is enough")]
-fn turn_of(run: &str) -> u32 {
-    (fnv1a(run.as_bytes()) as u32).wrapping_mul(GOLDEN)
+/// Where the process with this id is in this environment, outside of containers.
+#[cfg(test)]
+pub(crate) fn spot_in(var: impl Fn(&str) -> Option<String>, pid: u32) -> Spot {
+    let (outer, inner) = parts(var, |_| "").expect("it makes sense");
+    Spot { outer, inner, pid, nth: 0 }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEN: u64 = 20_000;
-
-    fn nextest(run: &str, slot: &str, threads: Option<&str>) -> Option<Strip> {
-        Strip::of_nextest(|name| match name {
-            "NEXTEST_RUN_ID" => Some(run.to_owned()),
-            "NEXTEST_TEST_GLOBAL_SLOT" => Some(slot.to_owned()),
-            "NEXTEST_TEST_THREADS" => threads.map(str::to_owned),
-            _ => None,
-        })
-    }
-
-    #[test]
-    fn the_slots_of_a_run_never_start_in_each_others_part() {
-        let width = LEN / 8;
-        for slot in 0..8 {
-            let strip = nextest("a run", &slot.to_string(), Some("8")).unwrap();
-            let turned = Strip { turn: 0, ..strip };
-            for pid in 0..1000 {
-                let start = turned.start(pid, 0, LEN);
-                assert!((slot * width..(slot + 1) * width).contains(&start), "slot {slot}: {start}");
-            }
-        }
-    }
-
-    #[test]
-    fn two_runs_turn_the_range_differently() {
-        let start = |run| nextest(run, "0", Some("8")).unwrap().start(1, 0, LEN);
-        assert!(start("7e4a").abs_diff(start("7e4b")) > 100);
-    }
-
-    #[test]
-    fn successive_processes_of_a_slot_start_apart() {
-        let strip = nextest("a run", "3", None).unwrap();
-        let starts: Vec<_> = (5000..5030).map(|pid| strip.start(pid, 0, LEN)).collect();
-        for (index, start) in starts.iter().enumerate() {
-            let after = &starts[index + 1..];
-            assert!(after.iter().all(|other| start.abs_diff(*other) >= 3), "{starts:?}");
-        }
-    }
-
-    #[test]
-    fn without_nextest_processes_spread_over_the_whole_range() {
-        let mut starts: Vec<_> = (4000..4064).map(|pid| Strip::WHOLE.start(pid, 0, LEN)).collect();
-        starts.sort_unstable();
-        let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
-        assert!(gaps.min().unwrap() > 100, "64 processes, {starts:?}");
-    }
-
-    #[test]
-    fn allocators_of_processes_that_start_together_start_apart() {
-        let places = (4000..4008).flat_map(|pid| (0..8).map(move |nth| Strip::WHOLE.start(pid, nth, LEN)));
-        let mut starts: Vec<_> = places.collect();
-        starts.sort_unstable();
-        let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
-        assert!(gaps.min().unwrap() > 100, "8 allocators of 8 processes, {starts:?}");
-    }
-
-    #[test]
-    fn odd_words_in_the_environment_do_no_harm() {
-        assert_eq!(nextest("a run", "many", None), None);
-        assert_eq!(nextest("a run", "70", Some("0")).unwrap().of, SLOTS);
-        assert_eq!(nextest("a run", "70", Some("8")).unwrap().index, 6);
-        assert_eq!(nextest("a run", "1", Some("x")).unwrap().of, SLOTS);
-    }
-
-    #[test]
-    fn tiny_ranges_and_many_lanes_stay_inside() {
-        for len in 1..=5 {
-            for index in 0..64 {
-                assert!(Strip { index, of: 64, turn: u32::MAX }.start(u32::MAX, u32::MAX, len) < len);
-            }
-        }
-    }
-}
+mod tests;

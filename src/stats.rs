@@ -43,6 +43,8 @@ pub struct Stats {
     pub failures: u64,
     /// Attempts that met a number in use.
     pub conflicts: u64,
+    /// Ports acquired outside of the process's [lane](crate::Lane), as nothing in it was free.
+    pub spilled: u64,
     /// Searches made again by a waiting acquisition (`acquire_within`).
     pub retries: u64,
     /// Acquisitions that wait for a port now.
@@ -108,11 +110,11 @@ pub struct Slice {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempts, successes, failures, conflicts, retries, .. } = self;
+        let Self { attempts, successes, failures, conflicts, spilled, retries, .. } = self;
         writeln!(
             f,
-            "ports: {successes} acquired, {failures} failed; {attempts} attempts, {conflicts} conflicts, \
-             {retries} retries"
+            "ports: {successes} acquired, {spilled} outside of the lane, {failures} failed; {attempts} attempts, \
+             {conflicts} conflicts, {retries} retries"
         )?;
         writeln!(
             f,

@@ -3,7 +3,8 @@
 use std::io;
 
 use super::config::Config;
-use crate::claims::Cursor;
+use super::walk::Walk;
+use crate::lane::Spot;
 use crate::range::{Numbers, Start, Stretch};
 
 /// Sources in the order in which they are tried.
@@ -16,7 +17,7 @@ pub(super) struct Pool {
 pub(super) enum Source {
     Numbers {
         numbers: Numbers,
-        cursor: Cursor,
+        walk: Walk,
         /// Whether these numbers are asked for one by one, so that what closed connections have left on one is no
         /// reason to go on to the next.
         insist: bool,
@@ -26,15 +27,16 @@ pub(super) enum Source {
 }
 
 impl Pool {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    pub(super) fn new(config: &Config, spot: &Spot) -> io::Result<Self> {
         let source = |stretch| match stretch {
             Stretch::Kernel => Source::Kernel,
             Stretch::Numbers { numbers, start: Start::Anywhere } => {
-                let cursor = Cursor::new(config.lane.start(numbers.len()));
-                Source::Numbers { numbers, cursor, insist: false }
+                let walk = Walk::new(spot.ways(numbers.len()));
+                Source::Numbers { numbers, walk, insist: false }
             }
             Stretch::Numbers { numbers, start: Start::At(index) } => {
-                Source::Numbers { numbers, cursor: Cursor::fixed(index as u64), insist: true }
+                let walk = Walk::fixed(numbers.len(), index);
+                Source::Numbers { numbers, walk, insist: true }
             }
         };
         Ok(Self { sources: config.request.stretches()?.into_iter().map(source).collect() })

@@ -8,7 +8,7 @@ use super::PortAllocator;
 use super::config::{Config, POOL};
 use super::pool::{Pool, Source};
 use super::tries::{Miss, Run, Tries};
-use crate::claims::Cursor;
+use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::event::PortEvent;
 use crate::held::HeldPort;
@@ -106,10 +106,9 @@ impl PortAllocator {
 
     /// The numbers to pick from, made at the first call.
     pub(super) fn pool(&self) -> Result<&Pool, Miss> {
-        self.pool.get_or_try_init(|| Pool::new(&self.config)).map_err(|error| Miss::Refused {
-            port: None,
-            action: POOL,
-            error,
+        self.pool.get_or_try_init(|| {
+            let spot = self.config.lane.spot().map_err(Miss::NoLane)?;
+            Pool::new(&self.config, &spot).map_err(|error| Miss::Refused { port: None, action: POOL, error })
         })
     }
 
@@ -130,7 +129,7 @@ impl PortAllocator {
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }
             Miss::Refused { port, action, error } => bind_refusal(port, action, error),
-            Miss::NoLease(error) => error,
+            Miss::NoLease(error) | Miss::NoLane(error) => error,
         }
     }
 }
@@ -139,7 +138,7 @@ impl Search<'_, '_> {
     fn run(&mut self) -> Result<Run, Miss> {
         for source in &self.allocator.pool()?.sources {
             let found = match source {
-                Source::Numbers { numbers, cursor, insist } => self.among(numbers, cursor, *insist)?,
+                Source::Numbers { numbers, walk, insist } => self.among(numbers, walk, *insist)?,
                 Source::Kernel => self.ask_kernel()?,
             };
             if let Some(run) = found {
@@ -158,14 +157,15 @@ impl Search<'_, '_> {
         })
     }
 
-    fn among(&mut self, numbers: &Numbers, cursor: &Cursor, insist: bool) -> Result<Option<Run>, Miss> {
+    fn among(&mut self, numbers: &Numbers, walk: &Walk, insist: bool) -> Result<Option<Run>, Miss> {
         let Config { request, .. } = &self.allocator.config;
         let Pattern { wanted, within } = self.pattern;
         let is_allowed = |number: u16| numbers.contains(number) || !within && request.allows(number);
         // They may be among those of the next source.
         let mut outside = Marks::new(wanted.len() > 1);
-        for place in cursor.walk(numbers.len(), numbers.len()) {
-            let first = numbers.nth(place.index);
+        // In shorter rows a long block would be tried anew in each.
+        for step in walk.steps(wanted.len()) {
+            let first = numbers.nth(step.index);
             if !self.allocator.config.is_aligned(first) {
                 continue;
             }
@@ -178,7 +178,8 @@ impl Search<'_, '_> {
                 continue;
             }
             if let Some(run) = self.bind_all(first, wanted, insist)? {
-                cursor.pass(&place, if within { run.len() } else { 1 });
+                walk.pass(&step, if within { run.len() } else { 1 });
+                self.tries.spilled = step.spills();
                 return Ok(Some(run));
             }
         }

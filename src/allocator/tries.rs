@@ -43,6 +43,8 @@ pub(super) enum Miss {
     },
     /// Whether a number is leased cannot be found out.
     NoLease(Error),
+    /// The environment says no lane, but something else.
+    NoLane(Error),
 }
 
 impl Miss {
@@ -51,7 +53,7 @@ impl Miss {
         match self {
             Self::Exhausted { .. } => true,
             Self::Refused { error, .. } => imp::is_out_of_files(error),
-            Self::NoLease(_) => false,
+            Self::NoLease(_) | Self::NoLane(_) => false,
         }
     }
 }
@@ -96,6 +98,8 @@ pub(super) struct Tries<'a> {
     conflicts: u64,
     /// The lowest and the highest number that was looked at.
     pub(super) looked_at: (u16, u16),
+    /// Whether what was found lies outside of the lane.
+    pub(super) spilled: bool,
     pub(super) in_use: InUse,
 }
 
@@ -113,6 +117,7 @@ impl<'a> Tries<'a> {
             attempts: 0,
             conflicts: 0,
             looked_at: (u16::MAX, 0),
+            spilled: false,
             in_use: InUse::default(),
         }
     }
@@ -277,7 +282,7 @@ impl<'a> Tries<'a> {
         self,
         found: Result<Run, Miss>,
     ) -> Result<impl Iterator<Item = HeldPort> + use<'a>, Miss> {
-        let Self { allocator, started, tried, attempts, conflicts, .. } = self;
+        let Self { allocator, started, tried, attempts, conflicts, spilled, .. } = self;
         allocator.recorder.searched(attempts, conflicts);
         let run = found?;
         let count = u32::try_from(run.len()).unwrap_or(u32::MAX).max(1);
@@ -286,6 +291,9 @@ impl<'a> Tries<'a> {
         Ok(run.into_iter().map(move |Bound { legs, lease, claim, .. }| {
             let (port, recorder) = (claim.number(), &allocator.recorder);
             recorder.acquired(port, share(attempts), took);
+            if spilled {
+                recorder.spilled();
+            }
             recorder.emit(&PortEvent::Bound { port, attempts: share(tried), took });
             HeldPort::new(claim, legs, lease, recorder.clone(), allocator.config.release_first)
         }))

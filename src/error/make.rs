@@ -21,6 +21,10 @@ impl Error {
         Self::InvalidRequest { given: given.into(), reason }
     }
 
+    pub(crate) fn invalid_variable(name: &'static str, given: &str, reason: &'static str) -> Self {
+        Self::InvalidVariable { name, given: given.into(), reason }
+    }
+
     #[cfg(feature = "tokio")]
     pub(crate) fn no_such_port(given: String, names: &[&str]) -> Self {
         Self::NoSuchPort { given: given.into(), names: names.join(", ").into() }

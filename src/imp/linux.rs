@@ -1,6 +1,7 @@
 //! Linux: holds can be lent (SO_REUSEADDR switched on after `bind`), and the kernel tells who is on a port.
 
 mod activation;
+mod container;
 mod lending;
 #[cfg(feature = "docker")]
 mod network;
@@ -12,6 +13,7 @@ mod sock_diag;
 mod watchdog;
 
 pub(crate) use activation::spawn_with_sockets;
+pub(crate) use container::{own_cgroups, own_mounts, seems_contained};
 pub(crate) use lending::can_lend;
 #[cfg(feature = "docker")]
 pub(crate) use network::{address_of_network, default_gateway, is_this_machine, shares_network};
@@ -106,6 +108,15 @@ fn read_short_proc(path: &str) -> io::Result<String> {
     let mut text = [0; 512];
     let len = File::open(path)?.read(&mut text)?;
     Ok(String::from_utf8_lossy(&text[..len]).into_owned())
+}
+
+/// The first bytes of a file of /proc, as many as `most`.
+fn read_start_of_proc(path: &str, most: usize) -> io::Result<String> {
+    #[cfg(test)]
+    super::simulate::check_proc()?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads a file of /proc.

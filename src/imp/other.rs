@@ -58,6 +58,19 @@ pub(crate) fn may_have_closed_connections() -> bool {
     true
 }
 
+/// Nobody tells here.
+pub(crate) fn seems_contained() -> bool {
+    false
+}
+
+pub(crate) fn own_cgroups() -> String {
+    String::new()
+}
+
+pub(crate) fn own_mounts() -> String {
+    String::new()
+}
+
 pub(crate) fn can_lend() -> io::Result<bool> {
     Ok(false)
 }

@@ -26,6 +26,7 @@ struct Counters {
     successes: AtomicU64,
     failures: AtomicU64,
     conflicts: AtomicU64,
+    spilled: AtomicU64,
     retries: AtomicU64,
     waiting: AtomicU64,
     held: AtomicU64,
@@ -50,6 +51,7 @@ impl Counters {
             successes: ZERO,
             failures: ZERO,
             conflicts: ZERO,
+            spilled: ZERO,
             retries: ZERO,
             waiting: ZERO,
             held: ZERO,
@@ -77,6 +79,7 @@ impl Counters {
             successes: self.successes.load(Relaxed),
             failures: self.failures.load(Relaxed),
             conflicts: self.conflicts.load(Relaxed),
+            spilled: self.spilled.load(Relaxed),
             retries: self.retries.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
             held: self.held.load(Relaxed),
@@ -170,6 +173,11 @@ impl Recorder {
             all.attempts_per_success[bucket.min(BUCKETS - 1)].fetch_add(1, Relaxed);
             all.distribution[usize::from(port / SLICE)].fetch_add(1, Relaxed);
         });
+    }
+
+    /// A port was acquired outside of the lane.
+    pub(crate) fn spilled(&self) {
+        self.each(|all| _ = all.spilled.fetch_add(1, Relaxed));
     }
 
     pub(crate) fn failed(&self) {

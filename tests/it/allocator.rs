@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::thread;
 
-use heldport::{Error, HeldPort, Lane, PortAllocator};
+use heldport::{Error, HeldPort, PortAllocator};
 
 #[test]
 fn twenty_threads_never_get_the_same_port() {
@@ -112,20 +112,6 @@ fn well_known_numbers_are_left_alone_unless_allowed_or_asked_for() {
     assert!(others.iter().all(|port| port.port() > 27_016));
     drop(others);
     assert_eq!(range.build().unwrap().acquire_exact(27_017).unwrap().port(), 27_017);
-}
-
-#[test]
-fn lanes_start_apart() {
-    let (builder, range) = private_allocator(40);
-    let lane = |index| {
-        let lane = Lane::Fixed { index, of: 4 };
-        builder.clone().lane(lane).build().unwrap().acquire().unwrap()
-    };
-    let ports: Vec<_> = (0..4).map(lane).collect();
-    for (index, port) in ports.iter().enumerate() {
-        let place = usize::from(port.port() - range.start());
-        assert!((index * 10..(index + 1) * 10).contains(&place), "lane {index} starts at {place}");
-    }
 }
 
 #[test]

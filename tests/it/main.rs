@@ -16,6 +16,7 @@ mod families;
 #[cfg(feature = "rstest")]
 mod fixtures;
 mod held;
+mod lanes;
 #[cfg(not(heldport_portable))]
 mod lending;
 #[cfg(feature = "tokio")]

@@ -12,6 +12,7 @@ mod exec;
 mod holders;
 mod http_server;
 mod kernel;
+mod lanes;
 mod leaks;
 mod limits;
 mod lives;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         holders::tests(),
         http_server::tests(),
         kernel::tests(),
+        lanes::tests(),
         leaks::tests(),
         limits::tests(),
         watchdogs::tests(),

@@ -13,8 +13,8 @@ use socket2::SockRef;
 use crate::support::*;
 pub(crate) use crate::worker::{hear, say, stay};
 use crate::{
-    Outcome, activation, clusters, events, kernel, limits, lives, node_ends, node_programs, nodes, orphans,
-    preferences, progress, ready, real_programs, refusals, thief, thieves, udp, watchdogs,
+    Outcome, activation, clusters, events, kernel, lanes, limits, lives, node_ends, node_programs, nodes,
+    orphans, preferences, progress, ready, real_programs, refusals, thief, thieves, udp, watchdogs,
 };
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
@@ -104,6 +104,8 @@ fn act(args: &[&str]) -> Outcome {
         ["udp-victim", kind] => udp::victim(kind),
         ["udp-hammer", port] => udp::hammer(port.parse()?),
         ["prefer", address] => preferences::prefer(address.parse()?),
+        ["lane", host, first, last] => lanes::acquire(host.parse()?, first.parse()?..=last.parse()?),
+        ["no-lane"] => lanes::acquire_in_every_way(),
         ["hold", host] => hold(host.parse()?),
         ["events"] => events::live(),
         ["events-traced"] => events::live_traced(),

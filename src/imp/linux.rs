@@ -114,7 +114,8 @@ fn read_short_proc(path: &str) -> io::Result<String> {
 fn read_start_of_proc(path: &str, most: usize) -> io::Result<String> {
     #[cfg(test)]
     super::simulate::check_proc()?;
-    let mut bytes = Vec::new();
+    // The kernel writes such a text anew at each call: with room enough there are few.
+    let mut bytes = Vec::with_capacity(most.min(16 << 10));
     File::open(path)?.take(most as u64).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

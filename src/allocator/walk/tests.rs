@@ -78,6 +78,16 @@ fn a_busy_part_is_left_after_a_few_numbers() {
     assert_eq!(seen.len(), 7, "{seen:?}");
 }
 
+/// So that the blocks that are looked for are seldom cut, and the next numbers of a process lie where the last one was free.
+#[test]
+fn outside_of_the_lane_numbers_follow_each_other_in_rows() {
+    for (row, least) in [(1, ROW), (200, 200)] {
+        let rest: Vec<_> = walk(0, 8, 20_000).steps(row).skip(2500).map(|step| step.index).collect();
+        let leaps = rest.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+        assert!(leaps <= 17_500 / least + 2, "{leaps} leaps between rows of {least}");
+    }
+}
+
 #[test]
 fn a_search_that_begins_at_one_number_has_no_lane() {
     let walk = Walk::fixed(100, 70);

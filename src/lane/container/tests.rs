@@ -65,6 +65,11 @@ fn mounts_that_have_it_where_the_cgroups_are_hidden() {
         assert_ne!(name_of(HIDDEN, &mounts(ID)), name_of(HIDDEN, &mounts(OTHER)));
         assert_eq!(name_of(HIDDEN, &mounts(ID)), name_of(HIDDEN, &mounts(ID).repeat(2)));
     }
+    // What a runtime that mounts nothing of its own leaves to go by.
+    let bare = |layer: u32| {
+        format!("{root}upperdir=/var/lib/layers/{layer}/fs,workdir=/var/lib/layers/{layer}/work\n")
+    };
+    assert_eq!(name_of(HIDDEN, &bare(57)), "/var/lib/layers/57/fs");
     // Another container's, looked at from outside of it.
     let seen =
         format!("650 1 0:60 / /var/lib/docker/overlay2/{ID}/merged rw - overlay overlay rw,upperdir=/x\n");

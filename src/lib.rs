@@ -81,7 +81,7 @@
 //! The words, used everywhere: **claim** (this process's mark on a number) → **hold** (the exclusive socket) →
 //! **lend** and **reclaim** (open and close the hold to a borrower that binds by number) → **hand over** (give
 //! the socket itself away) → **release**. A **leg** is one (family, protocol) socket of a held port; a **lane** is
-//! where in the range a process starts to look.
+//! the part of a range that a process tries first.
 //!
 //! # Races that remain
 //!

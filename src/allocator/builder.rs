@@ -177,7 +177,7 @@ impl PortAllocatorBuilder {
         self
     }
 
-    /// Where in the range to start. Default: [`Lane::Auto`].
+    /// Which part of each range to try first, and where in it to start. Default: [`Lane::Auto`].
     pub fn lane(mut self, lane: Lane) -> Self {
         if let Lane::Fixed { index, of } = lane {
             if index >= of {

@@ -85,7 +85,7 @@ const NONE_LEFT: &str = "every number of it is excluded: exclude fewer, or allow
 ///
 /// # Where in a range
 ///
-/// The search may start anywhere in a range and goes round its end: where, tells the [`Lane`](crate::Lane). A
+/// The search may start anywhere in a range: where, and in which order it goes on, tells the [`Lane`](crate::Lane). A
 /// number that stands alone is tried before what is written behind it, so `7777,any` has 7777 unless it is in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PortRequest {

@@ -3,13 +3,7 @@
 //!
 //! `cargo test --lib lanes_are_simulated -- --nocapture` prints the table.
 //!
-//! What it models: slots of one nextest run, and a range of 20,000 numbers, the default one of Linux. A slot runs test
-//! after test. Each is a process with a process id of its own, one to four above the last, and has some ports, up to twice
-//! the average, from its start to its end. The tests of all slots end in no order. Foreign sockets stay where they are:
-//! single numbers, or runs of 100. Without lanes, every process starts somewhere in the range.
-//!
-//! What it does not: closed connections (TIME_WAIT), ports that a test acquires later, several runs at once, and numbers
-//! that other programs take and give back while the tests run.
+//! What it models and what it does not, [`Lane`](crate::Lane) says, with the table.
 
 use std::fmt::Write;
 
@@ -130,7 +124,9 @@ impl World {
     /// The test of a slot ends, and its next one begins.
     fn next_test(&mut self, slot: u32) {
         let mut before = std::mem::take(&mut self.held[slot as usize]);
-        before.iter().for_each(|number| self.holders[*number] = Holder::Nobody);
+        for number in &before {
+            self.holders[*number] = Holder::Nobody;
+        }
         before.sort_unstable();
         let walk = self.walk(slot);
         let held = &mut self.held[slot as usize];

@@ -78,7 +78,7 @@ fn a_busy_part_is_left_after_a_few_numbers() {
     assert_eq!(seen.len(), 7, "{seen:?}");
 }
 
-/// So that the blocks that are looked for are seldom cut, and the next numbers of a process lie where the last one was free.
+/// So that blocks are seldom cut, and the next numbers of a process lie where the last one was free.
 #[test]
 fn outside_of_the_lane_numbers_follow_each_other_in_rows() {
     for (row, least) in [(1, ROW), (200, 200)] {

@@ -2,7 +2,7 @@ use super::*;
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
 
-fn var<'a>(vars: Vars<'a>) -> impl Fn(&str) -> Option<String> + 'a {
+fn var(vars: Vars<'_>) -> impl Fn(&str) -> Option<String> {
     move |name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
 }
 

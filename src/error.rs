@@ -117,11 +117,9 @@ pub enum Error {
 
     /// A variable of the environment that has no meaning.
     #[non_exhaustive]
-    #[error("the environment says {name}={given}, which cannot be used: {reason}")]
+    #[error("the environment says {given}, which cannot be used: {reason}")]
     InvalidVariable {
-        /// The variable.
-        name: &'static str,
-        /// What it says.
+        /// The variable, and what it says: `HELDPORT_LANE=4/4`.
         given: Box<str>,
         /// What is wrong with it and how to mend it.
         reason: &'static str,

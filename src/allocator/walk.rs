@@ -99,8 +99,8 @@ impl Rows {
     fn new(len: usize, row: usize) -> Self {
         let count = len.div_ceil(row);
         // The golden ratio's part of them: rows that are visited one after another stay far apart, however many.
-        let stride = (count * 618 / 1000..).find(|stride| gcd(*stride, count) == 1);
-        Self { len, row, count, stride: stride.expect("the next prime, at the latest") }
+        let stride = (count * 618 / 1000..=count + 1).find(|stride| gcd(*stride, count) == 1);
+        Self { len, row, count, stride: stride.expect("the last one has none") }
     }
 
     /// How many places there are, of which some have no number.

@@ -21,8 +21,8 @@ impl Error {
         Self::InvalidRequest { given: given.into(), reason }
     }
 
-    pub(crate) fn invalid_variable(name: &'static str, given: &str, reason: &'static str) -> Self {
-        Self::InvalidVariable { name, given: given.into(), reason }
+    pub(crate) fn invalid_variable(name: &str, given: &str, reason: &'static str) -> Self {
+        Self::InvalidVariable { given: format!("{name}={given}").into(), reason }
     }
 
     #[cfg(feature = "tokio")]

@@ -85,7 +85,7 @@ impl Leases {
         if let Some(lives) = lives {
             if asked.elapsed() > lives / RENEWALS {
                 // The coordinator has had it wait.
-                shared.renew(&[lease.state.clone()], lives)?;
+                shared.renew(std::slice::from_ref(&lease.state), lives)?;
                 lease.check()?;
             }
             shared.keep(&lease.state, lives).map_err(Error::system(port, "renew the lease of"))?;
@@ -117,11 +117,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Those that are still had. None: the thread that asks is needed no more.
+    /// Those that are still had: what is lost is not renewed. None: the thread that asks is needed no more.
     fn kept(&self) -> Option<Vec<Arc<State>>> {
         let mut kept = self.kept.lock();
-        let states: Vec<_> = kept.leases.values().filter_map(Weak::upgrade).collect();
-        kept.leases.retain(|_, state| state.strong_count() > 0);
+        let mut states = Vec::new();
+        kept.leases.retain(|_, state| {
+            let state = state.upgrade().filter(|state| state.is_had());
+            state.map(|state| states.push(state)).is_some()
+        });
         kept.renewed = !kept.leases.is_empty();
         kept.renewed.then_some(states)
     }
@@ -172,6 +175,10 @@ impl State {
         }
     }
 
+    fn is_had(&self) -> bool {
+        matches!(*self.validity.lock(), Validity::Until(_) | Validity::Kept)
+    }
+
     fn is_past(&self) -> bool {
         matches!(&*self.validity.lock(), Validity::Until(until) if *until <= Instant::now())
     }
@@ -202,7 +209,9 @@ impl Lease {
             Some(_) => {
                 let lives = self.leases.0.coordinator.time_to_live().unwrap_or_default();
                 state.lose(|| {
-                    format!("it was not renewed for {lives:.1?}: this process was stopped, or had no time")
+                    format!(
+                        "it was not renewed for {lives:.1?}: this process was stopped or had no time, or there was no answer"
+                    )
                 });
             }
             None => match &*self.leases.0.coordinator.renew(&[(state.port, state.token)])? {

@@ -17,7 +17,7 @@
 //! | | where | a dead owner's lease is free | feature |
 //! |---|---|---|---|
 //! | `FileLeases` | a directory that containers of one machine share | at once: its kernel says so | `file-leases` |
-//! | `RedisLeases` | a Redis server that machines share | when it has not been renewed for ten seconds | `redis` |
+//! | [`RedisLeases`] | a Redis server that machines share | when it has not been renewed for ten seconds | `redis` |
 //! | your own [`Coordinator`] | | as it says | |
 //!
 //! There are two ways to have one: by code,
@@ -38,11 +38,16 @@
 //! [`check_lease`](crate::HeldPort::check_lease), or be told by
 //! [`PortEvent::LeaseLost`](crate::PortEvent::LeaseLost).
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::env;
 use std::ffi::OsStr;
 
 use once_cell::sync::OnceCell;
 
+#[cfg(feature = "redis")]
+pub use self::redis::RedisLeases;
 use crate::error::{Error, Result};
 use crate::lease::Leases;
 pub use crate::lease::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};

@@ -65,6 +65,17 @@ impl Error {
         Self::Directory { path: path.into(), reason: wrong_with(&wrong, source.as_ref(), &mend), source }
     }
 
+    /// `next` is what can be done.
+    #[cfg(feature = "redis")]
+    pub(crate) fn coordinator(
+        action: impl fmt::Display,
+        reason: impl fmt::Display,
+        next: impl fmt::Display,
+    ) -> Self {
+        let reason = format!("{reason}\nnext: {next}").into();
+        Self::Coordinator { action: action.to_string().into(), reason }
+    }
+
     pub(crate) fn lease_lost(port: u16, reason: &str) -> Self {
         Self::LeaseLost { port, reason: reason.into() }
     }

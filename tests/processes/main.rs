@@ -25,6 +25,8 @@ mod program;
 mod progress;
 mod ready;
 mod real_programs;
+#[cfg(feature = "redis")]
+mod redis_leases;
 mod refusals;
 mod roles;
 mod servers;
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         orphans::tests(),
         preferences::tests(),
         real_programs::tests(),
+        #[cfg(feature = "redis")]
+        redis_leases::tests(),
         progress::tests(),
         ready::tests(),
         refusals::tests(),

@@ -97,13 +97,13 @@ fn workers_of(node: &TestNode, count: usize) -> Result<Vec<u32>> {
     children_of(master)
 }
 
-fn signal(pid: u32, signal: Signal) -> Outcome {
+pub(crate) fn signal(pid: u32, signal: Signal) -> Outcome {
     let pid = Pid::from_raw(pid.try_into()?).context("a pid")?;
     Ok(kill_process(pid, signal)?)
 }
 
 /// What redis says last when it starts.
-const STARTED: &str = "Ready to accept connections";
+pub(crate) const STARTED: &str = "Ready to accept connections";
 
 /// What it has saved is there in its next life: the directory is the node's, not a start's.
 async fn redis(way: Way) -> Outcome {

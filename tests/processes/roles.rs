@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
+#[cfg(feature = "redis")]
+use crate::redis_leases;
 use crate::support::*;
 pub(crate) use crate::worker::{hear, say, stay};
 use crate::{
@@ -120,6 +122,14 @@ fn act(args: &[&str]) -> Outcome {
         ["all-ephemeral"] => kernel::all_ephemeral(),
         ["few-ephemeral"] => kernel::few_ephemeral(),
         ["reserved"] => kernel::reserved(),
+        #[cfg(feature = "redis")]
+        ["redis-lessee", ref args @ ..] => redis_leases::lessee(args),
+        #[cfg(feature = "redis")]
+        ["redis-lessee-by-environment"] => redis_leases::lessee_by_environment(),
+        #[cfg(feature = "redis")]
+        ["redis-lessee-in-secret", url] => redis_leases::auth::in_secret(url),
+        #[cfg(feature = "redis")]
+        ["redis-lessees", ref args @ ..] => redis_leases::storm::clients(args),
         ["no-ipv6"] => kernel::no_ipv6(),
         _ => bail!("no such role: {args:?}"),
     }

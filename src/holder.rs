@@ -173,13 +173,18 @@ pub(crate) fn in_use(ips: &[IpAddr], port: u16, protocol: Protocol) -> Error {
     let retry_after = time_wait_of(&sockets);
     let mut holding: Vec<_> = sockets.into_iter().filter(has_owner).collect();
     // Who listens says most, who is merely connected least.
-    holding.sort_by_key(|socket| match socket.state {
+    let rank = |socket: &PortSocket| match socket.state {
         SocketState::Listening => 0,
         SocketState::Bound => 1,
         _ => 2,
-    });
-    holding.truncate(1);
-    let named = name(holding, Instant::now() + BLAME_BUDGET).named;
+    };
+    let first = holding.iter().map(rank).min();
+    holding.retain(|socket| Some(rank(socket)) == first);
+    holding.truncate(NAMED);
+    let mut named = name(holding, Instant::now() + BLAME_BUDGET).named;
+    // A process that is seen, rather than what this one has just closed, of which a child that another thread starts
+    // has a copy for an instant.
+    named.sort_by_key(|holder| holder.pid.is_none());
     let holder = named.into_iter().next().or_else(|| own_holder(port)).map(Box::new);
     Error::InUse { port, retry_after: if holder.is_some() { None } else { retry_after }, holder }
 }

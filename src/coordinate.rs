@@ -38,6 +38,8 @@
 //! [`check_lease`](crate::HeldPort::check_lease), or be told by
 //! [`PortEvent::LeaseLost`](crate::PortEvent::LeaseLost).
 
+#[cfg(feature = "file-leases")]
+mod file;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -51,6 +53,8 @@ pub use self::redis::RedisLeases;
 use crate::error::{Error, Result};
 use crate::lease::Leases;
 pub use crate::lease::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
+#[cfg(feature = "file-leases")]
+pub use file::FileLeases;
 
 /// Says where allocators lease their numbers that have no coordinator of their own.
 const VARIABLE: &str = "HELDPORT_LEASES";

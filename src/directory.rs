@@ -1,11 +1,20 @@
 //! Directories for this user alone: nobody else can change what is in them.
 
-use std::fs::{self, DirEntry, Metadata};
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(any(feature = "tokio", feature = "registry"))]
+use crate::error::{Error, Result as CrateResult};
+use crate::hash::fnv1a;
 use crate::imp;
+
+/// Characters of a name that its file shows. The hash tells names apart.
+const READABLE: usize = 32;
+
+/// What temporary files begin with. Others never begin with a dot.
+const TEMPORARY: &str = ".new-";
 
 /// Nobody works on a temporary file any more that is older: writing one is a matter of milliseconds.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
@@ -74,6 +83,43 @@ fn create(directory: &Path) -> io::Result<()> {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
+}
+
+/// The directory of what this user's processes have in common, in one for temporary files: nodes' files, and names.
+#[cfg(any(feature = "tokio", feature = "registry"))]
+pub(crate) fn base_in(temporary: &Path) -> CrateResult<PathBuf> {
+    let base = temporary.join(format!("heldport-{}", imp::user()));
+    // Programs may be started in another directory.
+    let base = std::path::absolute(&base).map_err(|e| {
+        Error::directory(&base, "it cannot be found", "enter a directory that exists", Some(e))
+    })?;
+    ensure_own(&base).map_err(|unfit| Error::directory(&base, unfit.wrong, unfit.mend, unfit.source))?;
+    Ok(base)
+}
+
+/// A file that is nobody else's, whatever process, thread, container or machine shares the directory.
+pub(crate) fn create_temporary(directory: &Path) -> io::Result<(File, PathBuf)> {
+    loop {
+        let path = directory.join(format!("{TEMPORARY}{:016x}", fastrand::u64(..)));
+        match imp::create_own_file(&path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            file => return file.map(|file| (file, path)),
+        }
+    }
+}
+
+/// Removes temporary files of processes that were killed. Next time will do as well, so nothing here is an error.
+pub(crate) fn remove_left_behind(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_left_behind(entry, TEMPORARY)) {
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
+/// The name of a file for what has this name: begins with what can be shown of `readable` on any system, and not with a
+/// dot; `whole` tells it from others.
+pub(crate) fn file_name(readable_name: &str, whole: &[u8]) -> String {
+    format!("{}-{:016x}", readable(readable_name, READABLE), fnv1a(whole))
 }
 
 /// The beginning of a name, as any system can show it in a path.

@@ -154,6 +154,8 @@ mod lane;
 mod lease;
 #[cfg(feature = "tokio")]
 mod node;
+#[cfg(any(feature = "file-leases", feature = "registry"))]
+mod owned_file;
 #[cfg(feature = "tokio")]
 mod owner;
 mod progress;

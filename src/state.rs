@@ -4,20 +4,12 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{self, Path, PathBuf};
 
-use crate::directory::{self, is_left_behind, read_start};
+use crate::directory::{self, create_temporary, file_name, read_start, remove_left_behind};
 use crate::error::{Error, Result};
-use crate::hash::fnv1a;
-use crate::imp;
-
-/// Characters of a name that its file shows. The hash tells names apart.
-const READABLE: usize = 32;
-
-/// What temporary files begin with. Files of names never begin with a dot.
-const TEMPORARY: &str = ".new-";
 
 /// Where a project's numbers are remembered.
 ///
@@ -64,7 +56,7 @@ impl StateDirectory {
     /// Remembers the number for next time. Of several writers the last one stays; readers see one or the other.
     pub(crate) fn remember(&self, name: &str, port: u16) -> Result<()> {
         let path = self.file_of(name)?;
-        self.remove_left_behind();
+        remove_left_behind(&self.project);
         self.replace(&path, &line(port, name)).map_err(|e| {
             let (place, wrong, mend) = if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
                 (&path, "a directory is in the file's place", "remove it")
@@ -86,7 +78,7 @@ impl StateDirectory {
     /// Puts a new file in the place of what is there; of a link, not of what it points to. After a power cut the
     /// file may be empty, which is as good as none: not worth a sync.
     fn replace(&self, path: &Path, content: &str) -> io::Result<()> {
-        let (mut file, temporary) = self.create_temporary()?;
+        let (mut file, temporary) = create_temporary(&self.project)?;
         let written = file.write_all(content.as_bytes());
         drop(file); // some systems rename no open files
         let replaced = written.and_then(|()| fs::rename(&temporary, path));
@@ -94,25 +86,6 @@ impl StateDirectory {
             let _ = fs::remove_file(&temporary);
         }
         replaced
-    }
-
-    /// A file that is nobody else's, whatever process, thread, container or machine shares the directory.
-    fn create_temporary(&self) -> io::Result<(File, PathBuf)> {
-        loop {
-            let path = self.project.join(format!("{TEMPORARY}{:016x}", fastrand::u64(..)));
-            match imp::create_own_file(&path) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                file => return file.map(|file| (file, path)),
-            }
-        }
-    }
-
-    /// Removes temporary files of processes that were killed. Next time will do as well, so nothing here is an error.
-    fn remove_left_behind(&self) {
-        let entries = fs::read_dir(&self.project).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| is_left_behind(entry, TEMPORARY)) {
-            let _ = fs::remove_file(entry.path());
-        }
     }
 }
 
@@ -149,11 +122,6 @@ fn customary(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
 fn directory_of(project: &Path) -> String {
     let readable = project.file_name().unwrap_or_default().to_string_lossy();
     file_name(&readable, project.as_os_str().as_encoded_bytes())
-}
-
-/// Begins with what can be shown of `readable` on any system; `whole` tells it from others.
-fn file_name(readable: &str, whole: &[u8]) -> String {
-    format!("{}-{:016x}", directory::readable(readable, READABLE), fnv1a(whole))
 }
 
 /// The content of a name's file.

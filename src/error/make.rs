@@ -54,7 +54,7 @@ impl Error {
     }
 
     /// `mend` is one way to go on; another directory is always the other.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "registry"))]
     pub(crate) fn directory(
         path: &Path,
         wrong: impl fmt::Display,
@@ -66,7 +66,7 @@ impl Error {
     }
 
     /// `next` is what can be done.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "file-leases", feature = "redis"))]
     pub(crate) fn coordinator(
         action: impl fmt::Display,
         reason: impl fmt::Display,

@@ -38,7 +38,10 @@ mod unix {
     }
 
     /// What tells this user's files from others' where all share a directory.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    #[cfg_attr(
+        not(any(feature = "tokio", feature = "registry")),
+        allow(dead_code, reason = "nodes and names alone have directories")
+    )]
     pub(crate) fn user() -> String {
         user_id().to_string()
     }
@@ -51,18 +54,40 @@ mod unix {
 
     /// Locks a file for as long as it is open, unless another has it locked. The system unlocks it when its process
     /// ends, however that is.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    #[cfg_attr(
+        not(any(feature = "tokio", feature = "file-leases", feature = "registry")),
+        allow(dead_code, reason = "who has ended is of no interest without these")
+    )]
     pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
         lock(file, libc::LOCK_EX)
     }
 
     /// The same, but together with others that do so: they do not hinder each other.
-    #[cfg_attr(not(feature = "docker"), allow(dead_code, reason = "containers alone are asked for by many"))]
+    #[cfg_attr(
+        not(any(feature = "docker", feature = "file-leases", feature = "registry")),
+        allow(dead_code, reason = "others are not asked for by many")
+    )]
     pub(crate) fn try_lock_shared(file: &File) -> io::Result<bool> {
         lock(file, libc::LOCK_SH)
     }
 
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    /// Ends a lock, also of copies of the open file in children.
+    #[cfg(any(feature = "file-leases", feature = "registry"))]
+    pub(crate) fn unlock(file: &File) -> io::Result<()> {
+        lock(file, libc::LOCK_UN).map(drop)
+    }
+
+    /// Tells a file or directory from all others that there are at the time, by whatever name.
+    #[cfg(any(feature = "file-leases", feature = "registry"))]
+    #[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
+    pub(crate) fn identity_of(metadata: &Metadata) -> Option<(u64, u64)> {
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    #[cfg_attr(
+        not(any(feature = "tokio", feature = "file-leases", feature = "registry")),
+        allow(dead_code, reason = "who has ended is of no interest without these")
+    )]
     fn lock(file: &File, how: i32) -> io::Result<bool> {
         // SAFETY: flock gets an open file and touches no memory.
         if unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) } == 0 {
@@ -133,7 +158,10 @@ mod other {
     }
 
     /// Each user has a directory for temporary files here.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    #[cfg_attr(
+        not(any(feature = "tokio", feature = "registry")),
+        allow(dead_code, reason = "nodes and names alone have directories")
+    )]
     pub(crate) fn user() -> String {
         "own".to_owned()
     }
@@ -144,7 +172,10 @@ mod other {
     }
 
     /// Nobody knows here who has ended.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "nodes alone have directories"))]
+    #[cfg_attr(
+        not(any(feature = "tokio", feature = "file-leases", feature = "registry")),
+        allow(dead_code, reason = "who has ended is of no interest without these")
+    )]
     pub(crate) fn try_lock(_file: &File) -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -154,9 +185,22 @@ mod other {
         path.is_file()
     }
 
-    #[cfg_attr(not(feature = "docker"), allow(dead_code, reason = "containers alone are asked for by many"))]
+    #[cfg_attr(
+        not(any(feature = "docker", feature = "file-leases", feature = "registry")),
+        allow(dead_code, reason = "others are not asked for by many")
+    )]
     pub(crate) fn try_lock_shared(file: &File) -> io::Result<bool> {
         try_lock(file)
+    }
+
+    #[cfg(any(feature = "file-leases", feature = "registry"))]
+    pub(crate) fn unlock(_file: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(any(feature = "file-leases", feature = "registry"))]
+    pub(crate) fn identity_of(_metadata: &Metadata) -> Option<(u64, u64)> {
+        None
     }
 
     /// Nobody is known to have ended here.

@@ -2,6 +2,8 @@
 
 mod activation;
 mod container;
+#[cfg(feature = "file-leases")]
+mod file_system;
 mod lending;
 #[cfg(feature = "docker")]
 mod network;
@@ -14,6 +16,8 @@ mod watchdog;
 
 pub(crate) use activation::spawn_with_sockets;
 pub(crate) use container::{own_cgroups, own_mounts, seems_contained};
+#[cfg(feature = "file-leases")]
+pub(crate) use file_system::network_of;
 pub(crate) use lending::can_lend;
 #[cfg(feature = "docker")]
 pub(crate) use network::{address_of_network, default_gateway, is_this_machine, shares_network};

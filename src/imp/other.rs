@@ -107,6 +107,12 @@ pub(crate) fn spawn_with_sockets(_command: Command, _sockets: Vec<(Socket, Strin
     Err(unsupported("socket activation is made for Linux alone: lend the port and start the child by number"))
 }
 
+/// Nobody tells here.
+#[cfg(feature = "file-leases")]
+pub(crate) fn network_of(_directory: &std::path::Path) -> io::Result<Option<&'static str>> {
+    Ok(None)
+}
+
 #[cfg(feature = "docker")]
 pub(crate) fn shares_network(_pid: u32) -> Option<bool> {
     None

@@ -4,14 +4,14 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
 
 use parking_lot::Mutex;
 
 use super::sweep::sweep_once;
-use crate::directory::{ensure_own, remove_all};
+use crate::directory::{base_in, remove_all};
 use crate::error::{Error, Result};
 use crate::{holder, imp};
 
@@ -92,17 +92,6 @@ impl Drop for Owner {
         // The next sweep will do as well.
         let _ = remove_owner(&self.path);
     }
-}
-
-/// The directory of all owners of this user's.
-pub(super) fn base_in(temporary: &Path) -> Result<PathBuf> {
-    let base = temporary.join(format!("heldport-{}", imp::user()));
-    // Programs may be started in another directory.
-    let base = absolute(&base).map_err(|e| {
-        Error::directory(&base, "it cannot be found", "enter a directory that exists", Some(e))
-    })?;
-    ensure_own(&base).map_err(|unfit| Error::directory(&base, unfit.wrong, unfit.mend, unfit.source))?;
-    Ok(base)
 }
 
 /// Its content is for people.

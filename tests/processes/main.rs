@@ -14,6 +14,8 @@ mod http_server;
 mod kernel;
 mod lanes;
 mod leaks;
+#[cfg(feature = "file-leases")]
+mod leases;
 mod limits;
 mod lives;
 mod node_ends;
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
         kernel::tests(),
         lanes::tests(),
         leaks::tests(),
+        #[cfg(feature = "file-leases")]
+        leases::tests(),
         limits::tests(),
         watchdogs::tests(),
         lives::tests(),

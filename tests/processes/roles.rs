@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use heldport::{HeldPort, PortAllocator};
 use socket2::SockRef;
 
+#[cfg(feature = "file-leases")]
+use crate::leases;
 #[cfg(feature = "redis")]
 use crate::redis_leases;
 use crate::support::*;
@@ -100,6 +102,8 @@ fn act(args: &[&str]) -> Outcome {
         ["listening-victim"] => listening_victim(),
         ["low-files"] => activation::low_files(),
         ["start-nothing"] => activation::start_nothing(),
+        #[cfg(feature = "file-leases")]
+        ["leases", ref args @ ..] => leases::play(args),
         ["serve-udp", port] => udp::serve(port.parse()?),
         ["serve-tcp-and-udp", port] => udp::serve_both(port.parse()?),
         ["udp-thief"] => udp::thief_of_udp(),

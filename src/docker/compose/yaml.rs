@@ -116,4 +116,28 @@ services:
         parse("").unwrap_err();
         parse("a: [").unwrap_err();
     }
+
+    /// In a directory below what is mounted, which is there, as one user.
+    #[test]
+    fn the_manifest_for_kubernetes_that_is_shipped_says_where_leases_are() {
+        let job = parse(include_str!("../../../examples/shared_leases/kubernetes.yml")).unwrap();
+        let pod = &job["spec"]["template"]["spec"];
+        let names = |list: &Value| -> Vec<Value> {
+            list.as_array().unwrap().iter().map(|one| one["name"].clone()).collect()
+        };
+        assert_eq!((&job["kind"], &pod["securityContext"]["runAsUser"]), (&json!("Job"), &json!(1000)));
+        let volumes = names(&pod["volumes"]);
+        for container in [&pod["initContainers"][0], &pod["containers"][0]] {
+            let mounted = names(&container["volumeMounts"]);
+            assert!(mounted.contains(&json!("leases")) && mounted.iter().all(|name| volumes.contains(name)));
+            assert_eq!(container["volumeMounts"][0], json!({ "name": "leases", "mountPath": "/leases" }));
+        }
+        let env = &pod["containers"][0]["env"];
+        assert_eq!(env, &json!([{ "name": "HELDPORT_LEASES", "value": "/leases/ports" }]));
+        assert_eq!(
+            pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"]
+                ["matchLabels"],
+            job["spec"]["template"]["metadata"]["labels"]
+        );
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::owner::lock::base_in;
+use crate::directory::base_in;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

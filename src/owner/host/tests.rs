@@ -1,6 +1,6 @@
-use super::super::lock::base_in;
 use super::super::sweep::sweep;
 use super::*;
+use crate::directory::base_in;
 use crate::soon::soon;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};

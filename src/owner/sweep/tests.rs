@@ -1,5 +1,6 @@
-use super::super::lock::{Owner, base_in};
+use super::super::lock::Owner;
 use super::*;
+use crate::directory::base_in;
 use crate::error::Error;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};

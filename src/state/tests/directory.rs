@@ -1,6 +1,7 @@
 //! Where the directories are, and whose they must be.
 
 use super::*;
+use crate::imp;
 use std::os::unix::process::CommandExt;
 
 /// Debian's `nobody`.

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::collections::HashSet;
+use std::fs::File;
 use std::process::{Child, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};

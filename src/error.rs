@@ -268,9 +268,10 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
-    /// A node has no directory for its files: it cannot be made, or the one above it is not this user's alone.
+    /// There is no directory for files of nodes, or for names of ports: it cannot be made, or the one above it is not
+    /// this user's alone.
     #[non_exhaustive]
-    #[error("no directory for files of nodes in {path:?}: {reason}")]
+    #[error("no files can be kept in {path:?}: {reason}")]
     Directory {
         /// The directory.
         path: Box<Path>,
@@ -334,6 +335,47 @@ pub enum Error {
         port: u16,
         /// Why.
         reason: Box<str>,
+    },
+
+    /// No port has this name: see `lookup`, and for other ports' names `registry`.
+    #[non_exhaustive]
+    #[error(
+        "no port is named {name:?} {others}\n\
+         next: have a process of this user, with the same TMPDIR, name it `.named({name:?})`, or wait for that with \
+         `lookup_within`"
+    )]
+    NoSuchName {
+        /// The name that was looked for.
+        name: Box<str>,
+        /// Which names there are.
+        others: Box<str>,
+    },
+
+    /// A port had this name, and whoever named it has ended.
+    #[non_exhaustive]
+    #[error(
+        "the port that is named {name:?} has gone: it was {what}, which has ended\n\
+         next: see how that process ended, and keep it until nobody needs the port any more; if it starts again, wait with \
+         `lookup_within`"
+    )]
+    NameGone {
+        /// The name that was looked for.
+        name: Box<str>,
+        /// Where the port was, and who had it.
+        what: Box<str>,
+    },
+
+    /// A living process has a port of this name.
+    #[non_exhaustive]
+    #[error(
+        "the name {name:?} is taken: it is {what}\n\
+         next: release that port first, or take another name; tests that run at once need names of their own"
+    )]
+    NameTaken {
+        /// The name.
+        name: Box<str>,
+        /// Where that port is, and who has it.
+        what: Box<str>,
     },
 
     /// The operating system refused something that it should not.

@@ -10,6 +10,8 @@ mod hand_over;
 mod hold;
 mod leased;
 mod leg;
+#[cfg(feature = "registry")]
+mod named;
 mod registration;
 mod socket;
 mod take_over;
@@ -17,9 +19,13 @@ mod take_over;
 pub use hand_over::HandOverError;
 pub use socket::{HeldListener, HeldSocket, HeldUdpSocket};
 
+#[cfg(any(feature = "tokio", feature = "registry"))]
+pub(crate) use borrower::Pauses;
 #[cfg(feature = "tokio")]
-pub(crate) use borrower::{PERHAPS, Pauses, pause};
+pub(crate) use borrower::{PERHAPS, pause};
 pub(crate) use fork::ForkGrace;
+#[cfg(any(feature = "tokio", feature = "registry"))]
+pub(crate) use leg::reachable;
 pub(crate) use leg::{Leg, LegSpec, Unbound};
 #[cfg(feature = "macros")]
 pub(crate) use socket::Remainder;

@@ -38,6 +38,7 @@
 //! | a container on a port that was never free | `docker::Docker`, or a [`TestNode`] with one (feature `docker`) |
 //! | several of them that know each other | [`TestCluster`] |
 //! | a port, and its own way with it | [`HeldPort::acquire`] |
+//! | a port that other processes find by name | `HeldPort::named`, and `lookup` there (feature `registry`) |
 //! | ports of a range, or an address, several at once, the same every run | [`PortAllocator`]; [`guide::choosing`] has a row for every habit |
 //!
 //! # Which way to hand a port over
@@ -161,6 +162,8 @@ mod owner;
 mod progress;
 mod protocol;
 mod range;
+#[cfg(feature = "registry")]
+mod registry;
 #[cfg(test)]
 mod soon;
 mod state;
@@ -187,6 +190,10 @@ pub use node::{
 pub use progress::console_progress;
 pub use protocol::Protocol;
 pub use range::{Port, PortRange, PortRangeIter, PortRequest, WellKnown};
+#[cfg(all(feature = "registry", feature = "tokio"))]
+pub use registry::lookup_within_async;
+#[cfg(feature = "registry")]
+pub use registry::{Named, lookup, lookup_within, registry};
 pub use stats::{Latency, Slice, Stats, stats};
 
 /// For the code that the macros write; not for others, and without promises.

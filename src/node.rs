@@ -23,10 +23,12 @@ pub(crate) use {
     holds::{Choice, Wanted},
     launch::{Answer, Asked, Failure, Kind, Later, Launch, Place, Question, Site, Wants},
     output::Reader,
-    ports::NodePort,
     readiness::Afterwards,
     together::together,
 };
+
+#[cfg(any(feature = "docker", feature = "registry"))]
+pub(crate) use ports::NodePort;
 
 #[cfg(feature = "compose")]
 pub(crate) use ports::url;
@@ -48,6 +50,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::held::HeldPort;
 use crate::owner::NodeDirectory;
+#[cfg(feature = "registry")]
+use crate::registry::NodeNames;
 pub(crate) use launch::Running;
 
 use holds::Holds;
@@ -159,6 +163,9 @@ const DEFAULT_NAME: &str = "node";
 /// none of them answers for a server that has ended.
 #[must_use = "the node ends as soon as this value is dropped"]
 pub struct TestNode {
+    /// Dropped before all that it leads to.
+    #[cfg(feature = "registry")]
+    names: NodeNames,
     // Dropped in this order: a server that ends when nothing can start it again ends for good; and it does so before its
     // ports are given back.
     starter: Starter,
@@ -181,6 +188,8 @@ impl TestNode {
 
     fn new(name: Box<str>, holds: Holds, starter: Starter, stop_within: Duration) -> Self {
         Self {
+            #[cfg(feature = "registry")]
+            names: NodeNames::default(),
             starter,
             running: None,
             is_ending: false,

@@ -226,3 +226,14 @@ impl UnboundLeg {
         Ok(Leg { spec, port, socket: Some(socket), was: None })
     }
 }
+
+/// Where a client reaches a server that is bound here.
+#[cfg(any(feature = "tokio", feature = "registry"))]
+pub(crate) fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) => std::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}

@@ -18,13 +18,28 @@ pub(super) struct Registration {
     /// Likewise.
     claim: Option<Claim>,
     recorder: Recorder,
+    /// By which others find it.
+    #[cfg(feature = "registry")]
+    name: Option<Box<crate::owned_file::OwnedFile>>,
 }
 
 impl Registration {
     pub(super) fn new(claim: Claim, lease: Option<Lease>, addr: SocketAddr, recorder: Recorder) -> Self {
         holder::register(addr);
         recorder.held();
-        Self { port: claim.number(), lease, claim: Some(claim), recorder }
+        Self {
+            port: claim.number(),
+            lease,
+            claim: Some(claim),
+            recorder,
+            #[cfg(feature = "registry")]
+            name: None,
+        }
+    }
+
+    #[cfg(feature = "registry")]
+    pub(super) fn keep_name(&mut self, name: crate::owned_file::OwnedFile) {
+        self.name = Some(Box::new(name));
     }
 
     pub(super) fn check_lease(&self) -> Result<()> {
@@ -51,6 +66,8 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        #[cfg(feature = "registry")]
+        self.name.take();
         holder::unregister(self.port);
         self.recorder.released();
         // Waiters try at once, so the number must be free by then.

@@ -41,6 +41,9 @@ pub struct TestNodeBuilder {
     hand_over: HandOver,
     afterwards: Afterwards,
     quiet: bool,
+    /// By which other processes find it.
+    #[cfg(feature = "registry")]
+    named: Option<Box<str>>,
 }
 
 impl TestNodeBuilder {
@@ -66,6 +69,8 @@ impl TestNodeBuilder {
             hand_over: HandOver::default(),
             afterwards: Afterwards::Reclaim,
             quiet: false,
+            #[cfg(feature = "registry")]
+            named: None,
         }
     }
 
@@ -280,6 +285,30 @@ impl TestNodeBuilder {
     /// Does not show what a child prints. [`TestNode::logs`] and errors have it all the same.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
+        self
+    }
+
+    /// Has other processes find the node by this name, from when it is ready until it is dropped: see
+    /// [`HeldPort::named`] for which can. [`lookup`](crate::lookup) finds its first port by it, and each port with a name by
+    /// both: `auth/grpc`. Of a container, where that is reached.
+    ///
+    /// It keeps the name over all its lives. While it is stopped, connections are refused.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> heldport::Result<()> {
+    /// use heldport::{TestNode, lookup};
+    ///
+    /// # let name = &format!("auth of pid {}", std::process::id());
+    /// let node = TestNode::builder().named(name).with_ports(["http", "grpc"]).await?;
+    /// assert_eq!(lookup(&format!("{name}/grpc"))?.addr, node.addr_of("grpc"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Awaiting the node is [`Error::Node`](crate::Error::Node) with [`Error::NameTaken`](crate::Error::NameTaken), before
+    /// anything is started, if a living process has the name.
+    #[cfg(feature = "registry")]
+    pub fn named(mut self, name: &str) -> Self {
+        self.named = Some(name.into());
         self
     }
 

@@ -102,6 +102,8 @@ impl TestNode {
         let Self { holds, directory, output, name, .. } = self;
         let started = self.starter.start(Parts { holds, directory, output, name }, may_move).await;
         self.running = started.map_err(|e| e.of_node(&self.name))?;
+        #[cfg(feature = "registry")]
+        self.names.publish(self.holds.ports()).map_err(|e| e.of_node(&self.name))?;
         Ok(())
     }
 

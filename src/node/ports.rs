@@ -1,6 +1,6 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use crate::held::HeldPort;
+use crate::held::{HeldPort, reachable};
 use crate::protocol::Protocol;
 
 /// The numbers of a node's ports, known before it starts.
@@ -167,14 +167,4 @@ fn variable(name: &str) -> String {
 pub(crate) fn url(addr: SocketAddr, path: &str) -> String {
     let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
     format!("http://{addr}{slash}{path}")
-}
-
-/// Where a client reaches a server that is bound here.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, addr.port())
 }

@@ -43,6 +43,8 @@ mod stacks;
 mod sweep;
 mod thieves;
 mod unprivileged;
+#[cfg(all(feature = "file-leases", feature = "registry"))]
+mod volumes;
 
 #[path = "../support/harness.rs"]
 mod harness;
@@ -102,6 +104,8 @@ fn trials() -> Vec<Trial> {
         unprivileged::tests(),
         elsewhere::tests(),
         leased::tests(),
+        #[cfg(all(feature = "file-leases", feature = "registry"))]
+        volumes::tests(),
         compose::tests(),
         asked::tests(),
         mistaken::tests(),

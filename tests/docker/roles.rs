@@ -61,6 +61,10 @@ fn act(args: &[&str]) -> Outcome {
         ["crowd", image, label] => crowd::some(image, label),
         ["own", image, then] => kills::own(image, then),
         ["own-in-a-loop", image] => kills::own_in_a_loop(image),
+        #[cfg(all(feature = "file-leases", feature = "registry"))]
+        ["lease-in-volume", directory, name, count] => {
+            crate::volumes::lease_in_volume(directory, name, count.parse()?)
+        }
         ["unprivileged", image] => unprivileged::user(image),
         ["network-in-use"] => networks::in_use(),
         ["compose-up", tool] => compose::compose_up(tool),

@@ -18,6 +18,8 @@ mod leaks;
 mod leases;
 mod limits;
 mod lives;
+#[cfg(feature = "registry")]
+mod names;
 mod node_ends;
 mod node_programs;
 mod nodes;
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         limits::tests(),
         watchdogs::tests(),
         lives::tests(),
+        #[cfg(feature = "registry")]
+        names::tests(),
         node_ends::tests(),
         node_programs::tests(),
         nodes::tests(),

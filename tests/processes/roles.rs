@@ -12,6 +12,8 @@ use socket2::SockRef;
 
 #[cfg(feature = "file-leases")]
 use crate::leases;
+#[cfg(feature = "registry")]
+use crate::names;
 #[cfg(feature = "redis")]
 use crate::redis_leases;
 use crate::support::*;
@@ -104,6 +106,8 @@ fn act(args: &[&str]) -> Outcome {
         ["start-nothing"] => activation::start_nothing(),
         #[cfg(feature = "file-leases")]
         ["leases", ref args @ ..] => leases::play(args),
+        #[cfg(feature = "registry")]
+        ["names", ref args @ ..] => names::play(args),
         ["serve-udp", port] => udp::serve(port.parse()?),
         ["serve-tcp-and-udp", port] => udp::serve_both(port.parse()?),
         ["udp-thief"] => udp::thief_of_udp(),

@@ -14,6 +14,8 @@ use crate::node::readiness::Afterwards;
 use crate::node::start::{Habit, Starter};
 use crate::node::{DEFAULT_NAME, TestNode};
 use crate::protocol::Protocol;
+#[cfg(feature = "registry")]
+use crate::registry::NodeNames;
 
 fn invalid<T>(name: &'static str, reason: &'static str) -> Result<T> {
     Err(Error::InvalidSetting { name, reason })
@@ -152,6 +154,10 @@ impl TestNodeBuilder {
     /// The node with its ports, and nothing started on them yet.
     pub(crate) async fn unstarted(mut self) -> Result<TestNode> {
         let name = self.name.clone().unwrap_or_else(|| DEFAULT_NAME.into());
+        #[cfg(feature = "registry")]
+        let names = NodeNames::new(self.named.take());
+        #[cfg(feature = "registry")]
+        names.check().map_err(|e| e.of_node(&name))?;
         let holds = self.acquire().await.map_err(|e| e.of_node(&name))?;
         self.check_ports(&holds).map_err(|e| e.of_node(&name))?;
         let starter = Starter {
@@ -164,7 +170,10 @@ impl TestNodeBuilder {
             quiet: self.quiet,
             habit: Habit::Unknown { refused: 0 },
         };
-        Ok(TestNode::new(name, holds, starter, self.stop_within))
+        let node = TestNode::new(name, holds, starter, self.stop_within);
+        #[cfg(feature = "registry")]
+        let node = TestNode { names, ..node };
+        Ok(node)
     }
 }
 

@@ -153,7 +153,7 @@ fn a_base_that_is_not_this_users_alone_is_refused() {
         let error = base_in(kept).unwrap_err();
         assert!(matches!(error, Error::Directory { .. }));
         let text = error.to_string();
-        assert!(text.starts_with("no directory for files of nodes in \"/"), "{text}");
+        assert!(text.starts_with("no files can be kept in \"/"), "{text}");
         assert!(
             text.contains("\nnext: ") && text.ends_with(", or set TMPDIR to another directory"),
             "{text}"

@@ -50,7 +50,9 @@ use once_cell::sync::OnceCell;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisLeases;
-use crate::error::{Error, Result};
+#[cfg(not(all(feature = "file-leases", feature = "redis")))]
+use crate::error::Error;
+use crate::error::Result;
 use crate::lease::Leases;
 pub use crate::lease::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
 #[cfg(feature = "file-leases")]

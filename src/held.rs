@@ -89,7 +89,7 @@ impl HeldPort {
     pub(crate) fn new(
         claim: Claim,
         legs: Vec<Leg>,
-        lease: Option<Lease>,
+        lease: Option<Box<Lease>>,
         recorder: Recorder,
         release_first: bool,
     ) -> Self {

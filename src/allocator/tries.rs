@@ -63,7 +63,7 @@ pub(super) struct Bound {
     // Dropped in this order: the sockets are closed before the number is given back.
     legs: Vec<Leg>,
     /// Of one that is whole, where there is a coordinator.
-    lease: Option<Lease>,
+    lease: Option<Box<Lease>>,
     claim: Claim,
     protocol: Protocol,
     whole: bool,
@@ -176,7 +176,8 @@ impl<'a> Tries<'a> {
     /// Last, as it is the slowest. None, if another has the lease.
     fn leased(&mut self, mut bound: Bound) -> Result<Option<Bound>, Miss> {
         if let Some(leases) = self.allocator.leases().map_err(Miss::NoLease)? {
-            bound.lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
+            let lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
+            bound.lease = lease.map(Box::new);
             if bound.lease.is_none() {
                 self.conflicts += 1;
                 return Ok(None);

@@ -14,7 +14,7 @@ use crate::stats::Recorder;
 pub(super) struct Registration {
     port: u16,
     /// Taken by `Drop` alone.
-    lease: Option<Lease>,
+    lease: Option<Box<Lease>>,
     /// Likewise.
     claim: Option<Claim>,
     recorder: Recorder,
@@ -24,7 +24,7 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(claim: Claim, lease: Option<Lease>, addr: SocketAddr, recorder: Recorder) -> Self {
+    pub(super) fn new(claim: Claim, lease: Option<Box<Lease>>, addr: SocketAddr, recorder: Recorder) -> Self {
         holder::register(addr);
         recorder.held();
         Self {
@@ -43,7 +43,7 @@ impl Registration {
     }
 
     pub(super) fn check_lease(&self) -> Result<()> {
-        self.lease.as_ref().map_or(Ok(()), Lease::check)
+        self.lease.as_ref().map_or(Ok(()), |lease| lease.check())
     }
 
     pub(super) fn port(&self) -> u16 {

@@ -38,6 +38,8 @@
 //! | a container on a port that was never free | `docker::Docker`, or a [`TestNode`] with one (feature `docker`) |
 //! | several of them that know each other | [`TestCluster`] |
 //! | a port, and its own way with it | [`HeldPort::acquire`] |
+//! | numbers that machines or containers share | [`coordinate`]: `FileLeases`, `RedisLeases` (features `file-leases`, `redis`) |
+//! | a server that other processes find by its name | `HeldPort::named` and `lookup` (feature `registry`) |
 //! | a port that other processes find by name | `HeldPort::named`, and `lookup` there (feature `registry`) |
 //! | ports of a range, or an address, several at once, the same every run | [`PortAllocator`]; [`guide::choosing`] has a row for every habit |
 //!

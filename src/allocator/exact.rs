@@ -32,11 +32,7 @@ impl PortAllocator {
         let held = Port::new(port).and_then(|port| self.bind_exactly(port.get()));
         held.map_err(|error| {
             self.recorder.failed();
-            let error = holder::told(error, Some((&self.ips(), self.config.protocol)));
-            match self.leases() {
-                Ok(Some(leases)) => holder::or_leased(error, &leases.ask()),
-                _ => error,
-            }
+            holder::told(error, Some((&self.ips(), self.config.protocol)))
         })
     }
 
@@ -69,8 +65,12 @@ impl PortAllocator {
         let mut tries = Tries::quiet(self);
         let first = tries.claimed(claim, self.config.protocol, true);
         let all = first.and_then(|first| first.map_or(Ok(None), |bound| tries.other_legs(bound, true)));
+        let is_leased = tries.met_lease;
         let mut held = tries.end(all.map(Run::from_iter)).map_err(|miss| self.error_of(miss))?;
-        held.next().ok_or_else(|| self.in_use(port))
+        held.next().ok_or_else(|| match self.leases() {
+            Ok(Some(leases)) if is_leased => holder::or_leased(self.in_use(port), &leases.ask()),
+            _ => self.in_use(port),
+        })
     }
 
     fn in_use(&self, port: u16) -> Error {

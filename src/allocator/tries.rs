@@ -98,6 +98,8 @@ pub(super) struct Tries<'a> {
     conflicts: u64,
     /// The lowest and the highest number that was looked at.
     pub(super) looked_at: (u16, u16),
+    /// Whether a number was had but for its lease.
+    pub(super) met_lease: bool,
     /// Whether what was found lies outside of the lane.
     pub(super) spilled: bool,
     pub(super) in_use: InUse,
@@ -117,6 +119,7 @@ impl<'a> Tries<'a> {
             attempts: 0,
             conflicts: 0,
             looked_at: (u16::MAX, 0),
+            met_lease: false,
             spilled: false,
             in_use: InUse::default(),
         }
@@ -179,6 +182,7 @@ impl<'a> Tries<'a> {
             let lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
             bound.lease = lease.map(Box::new);
             if bound.lease.is_none() {
+                self.met_lease = true;
                 self.conflicts += 1;
                 return Ok(None);
             }

@@ -34,6 +34,8 @@ impl ForkGrace {
     /// this process, or a stranger.
     pub(crate) fn pause_after(&self, error: &Error) -> bool {
         let may_pass = match error {
+            // Another machine's, most likely: there is nothing of it here that could be a copy.
+            Error::InUse { holder: Some(holder), .. } if holder.leased.is_some() => false,
             Error::InUse { holder: Some(holder), .. } if holder.is_this_process() => {
                 // Its hold alone is left: the copy was gone before it could be seen.
                 !holder.listening

@@ -50,9 +50,7 @@ use once_cell::sync::OnceCell;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisLeases;
-#[cfg(not(all(feature = "file-leases", feature = "redis")))]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lease::Leases;
 pub use crate::lease::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
 #[cfg(feature = "file-leases")]
@@ -72,10 +70,17 @@ pub(crate) fn of_environment() -> Result<Option<&'static Leases>> {
 }
 
 fn open(given: &OsStr) -> Result<Leases> {
-    match given.to_str() {
+    let opened = match given.to_str() {
         Some(url) if url.contains("://") => at_server(url),
         _ => in_directory(given),
-    }
+    };
+    // Who has written no line about leases is told where they come from.
+    opened.map_err(|error| match error {
+        Error::Coordinator { action, reason } => {
+            Error::Coordinator { action: format!("{action}, as {VARIABLE} says").into(), reason }
+        }
+        other => other,
+    })
 }
 
 #[cfg(feature = "file-leases")]
@@ -102,7 +107,7 @@ fn at_server(_url: &str) -> Result<Leases> {
 #[cfg(not(all(feature = "file-leases", feature = "redis")))]
 fn lacks(feature: &str) -> Error {
     Error::Coordinator {
-        action: format!("lease as {VARIABLE} says").into(),
+        action: "lease ports".into(),
         reason: format!(
             "heldport was built without that\nnext: switch its feature `{feature}` on, or unset {VARIABLE}"
         )

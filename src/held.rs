@@ -89,7 +89,7 @@ impl HeldPort {
     pub(crate) fn new(
         claim: Claim,
         legs: Vec<Leg>,
-        lease: Option<Box<Lease>>,
+        lease: Option<Lease>,
         recorder: Recorder,
         release_first: bool,
     ) -> Self {

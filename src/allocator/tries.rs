@@ -63,7 +63,7 @@ pub(super) struct Bound {
     // Dropped in this order: the sockets are closed before the number is given back.
     legs: Vec<Leg>,
     /// Of one that is whole, where there is a coordinator.
-    lease: Option<Box<Lease>>,
+    lease: Option<Lease>,
     claim: Claim,
     protocol: Protocol,
     whole: bool,
@@ -179,8 +179,7 @@ impl<'a> Tries<'a> {
     /// Last, as it is the slowest. None, if another has the lease.
     fn leased(&mut self, mut bound: Bound) -> Result<Option<Bound>, Miss> {
         if let Some(leases) = self.allocator.leases().map_err(Miss::NoLease)? {
-            let lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
-            bound.lease = lease.map(Box::new);
+            bound.lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
             if bound.lease.is_none() {
                 self.met_lease = true;
                 self.conflicts += 1;

@@ -14,36 +14,43 @@ use crate::stats::Recorder;
 pub(super) struct Registration {
     port: u16,
     /// Taken by `Drop` alone.
-    lease: Option<Box<Lease>>,
-    /// Likewise.
     claim: Option<Claim>,
     recorder: Recorder,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few ports have: apart, so that the others stay small.
+#[derive(Debug)]
+#[cfg_attr(feature = "registry", derive(Default))]
+struct Rare {
+    lease: Option<Lease>,
     /// By which others find it.
     #[cfg(feature = "registry")]
-    name: Option<Box<crate::owned_file::OwnedFile>>,
+    name: Option<crate::owned_file::OwnedFile>,
 }
 
 impl Registration {
-    pub(super) fn new(claim: Claim, lease: Option<Box<Lease>>, addr: SocketAddr, recorder: Recorder) -> Self {
+    pub(super) fn new(claim: Claim, lease: Option<Lease>, addr: SocketAddr, recorder: Recorder) -> Self {
         holder::register(addr);
         recorder.held();
-        Self {
-            port: claim.number(),
-            lease,
-            claim: Some(claim),
-            recorder,
-            #[cfg(feature = "registry")]
-            name: None,
-        }
+        let rare = lease.map(|lease| {
+            Box::new(Rare {
+                lease: Some(lease),
+                #[cfg(feature = "registry")]
+                name: None,
+            })
+        });
+        Self { port: claim.number(), claim: Some(claim), recorder, rare }
     }
 
     #[cfg(feature = "registry")]
     pub(super) fn keep_name(&mut self, name: crate::owned_file::OwnedFile) {
-        self.name = Some(Box::new(name));
+        self.rare.get_or_insert_default().name = Some(name);
     }
 
     pub(super) fn check_lease(&self) -> Result<()> {
-        self.lease.as_ref().map_or(Ok(()), |lease| lease.check())
+        let lease = self.rare.as_ref().and_then(|rare| rare.lease.as_ref());
+        lease.map_or(Ok(()), Lease::check)
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -66,12 +73,13 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // Found no more, before anyone else can have the number.
         #[cfg(feature = "registry")]
-        self.name.take();
+        self.rare.as_mut().and_then(|rare| rare.name.take());
         holder::unregister(self.port);
         self.recorder.released();
         // Waiters try at once, so the number must be free by then.
-        self.lease.take();
+        self.rare.take();
         self.claim.take();
         claims::notify_released();
         // Last: a listener may do as it likes.

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use heldport::{HeldPort, Lane};
 use libtest_mimic::Trial;
 
@@ -21,15 +21,15 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A role: two ports' lives in a crowded range. Says the first number of the range.
+/// A role: two ports' lives in a range that gets crowded. Says its first number, and the one that is not of the crowd.
 pub(crate) fn live() -> Outcome {
     let (builder, range) = private_allocator(120);
     let (host, _) = private_block(1);
-    say(range.start());
-    let _crowd =
-        range.clone().skip(1).map(|port| bind(host.into(), port, PLAIN)).collect::<io::Result<Vec<_>>>()?;
     let allocator = builder.lane(Lane::Fixed { index: 0, of: 1 }).build()?;
     let easy = allocator.acquire()?;
+    say(format_args!("{} {}", range.start(), easy.port()));
+    let others = range.clone().filter(|port| *port != easy.port());
+    let _crowd = others.map(|port| bind(host.into(), port, PLAIN)).collect::<io::Result<Vec<_>>>()?;
     easy.lend()?;
     let server = listen(host.into(), easy.port(), REUSE)?;
     easy.wait_borrowed(PATIENCE)?;
@@ -54,14 +54,30 @@ pub(crate) fn live_traced() -> Outcome {
     live()
 }
 
-/// What the role printed to stderr, and the number that it said.
-fn run(mut command: Command) -> Result<(String, u16, u32)> {
+/// What the role printed to stderr.
+struct Printed {
+    text: String,
+    first: u16,
+    port: u16,
+    pid: u32,
+}
+
+impl Printed {
+    /// The number that is tried after the port's.
+    fn next(&self) -> u16 {
+        if self.port == self.first + 119 { self.first } else { self.port + 1 }
+    }
+}
+
+fn run(mut command: Command) -> Result<Printed> {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let pid = child.id();
     let output = child.wait_with_output()?;
     let text = String::from_utf8(output.stderr)?;
     ensure!(output.status.success(), "{text}");
-    Ok((text, String::from_utf8(output.stdout)?.trim().parse()?, pid))
+    let said = String::from_utf8(output.stdout)?;
+    let (first, port) = said.trim().split_once(' ').context("two numbers")?;
+    Ok(Printed { text, first: first.parse()?, port: port.parse()?, pid })
 }
 
 fn expect(text: &str, parts: &[String]) -> Outcome {
@@ -74,7 +90,8 @@ fn expect(text: &str, parts: &[String]) -> Outcome {
 fn printed() -> Outcome {
     let mut command = role("events", &[]);
     command.env("HELDPORT_DEBUG", "1");
-    let (text, port, pid) = run(command)?;
+    let printed = run(command)?;
+    let (next, Printed { text, first, port, pid }) = (printed.next(), printed);
     expect(
         &text,
         &[
@@ -84,10 +101,10 @@ fn printed() -> Outcome {
             format!("heldport: reclaimed {port}\n"),
             format!("heldport: handed {port} over to a child\n"),
             format!("heldport: released {port}\n"),
-            format!("heldport: {} is in use, trying the next\n", port + 1),
+            format!("heldport: {next} is in use, trying the next\n"),
             "attempts: 120 (the range is crowded)\n".to_owned(),
             format!("heldport: handed {port} over to a listener\n"),
-            format!("heldport: no port free in {port}..={}, 120 tried\n", port + 119),
+            format!("heldport: no port free in {first}..={}, 120 tried\n", first + 119),
         ],
     )
 }
@@ -105,16 +122,17 @@ fn silent() -> Outcome {
     for value in ["", "0"] {
         let mut command = role("events", &[]);
         command.env("HELDPORT_DEBUG", value);
-        ensure!(run(command)?.0.is_empty());
+        ensure!(run(command)?.text.is_empty());
     }
     let mut command = role("events", &[]);
     command.env_remove("HELDPORT_DEBUG");
-    ensure!(run(command)?.0.is_empty());
+    ensure!(run(command)?.text.is_empty());
     Ok(())
 }
 
 fn traced() -> Outcome {
-    let (text, port, pid) = run(role("events-traced", &[]))?;
+    let printed = run(role("events-traced", &[]))?;
+    let (next, Printed { text, first, port, pid }) = (printed.next(), printed);
     expect(
         &text,
         &[
@@ -124,12 +142,12 @@ fn traced() -> Outcome {
             format!("DEBUG heldport: port reclaimed port={port}"),
             format!("DEBUG heldport: port handed over port={port} to=\"a child\""),
             format!("DEBUG heldport: port released port={port}"),
-            format!("TRACE heldport: port busy port={}", port + 1),
+            format!("TRACE heldport: port busy port={next}"),
             format!(
                 "WARN heldport: port acquired after many attempts: the range is crowded port={port} attempts=120"
             ),
             format!("DEBUG heldport: port handed over port={port} to=\"a listener\""),
-            format!("DEBUG heldport: no port free range={port}..={}", port + 119),
+            format!("DEBUG heldport: no port free range={first}..={}", first + 119),
         ],
     )
 }

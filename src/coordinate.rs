@@ -34,7 +34,7 @@
 //!
 //! A process that was stopped for too long, or a server that has lost its memory: then another may have the number while
 //! its socket is still held here. So every way to hand a port over asks first, and says
-//! [`Error::LeaseLost`](crate::Error::LeaseLost); a server that runs already may ask
+//! [`Error::LeaseLost`]; a server that runs already may ask
 //! [`check_lease`](crate::HeldPort::check_lease), or be told by
 //! [`PortEvent::LeaseLost`](crate::PortEvent::LeaseLost).
 

@@ -6,6 +6,8 @@ mod cluster;
 mod holds;
 mod launch;
 mod lives;
+#[cfg(feature = "registry")]
+mod named;
 mod output;
 mod pattern;
 mod ports;
@@ -27,7 +29,7 @@ pub(crate) use {
     together::together,
 };
 
-#[cfg(any(feature = "docker", feature = "registry"))]
+#[cfg(feature = "docker")]
 pub(crate) use ports::NodePort;
 
 #[cfg(feature = "compose")]
@@ -50,11 +52,11 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::held::HeldPort;
 use crate::owner::NodeDirectory;
-#[cfg(feature = "registry")]
-use crate::registry::NodeNames;
 pub(crate) use launch::Running;
 
 use holds::Holds;
+#[cfg(feature = "registry")]
+use named::NodeNames;
 use output::Output;
 use start::Starter;
 

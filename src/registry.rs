@@ -1,11 +1,6 @@
 //! Ports that other processes find by name: a file for each, in a directory that this user's processes have in common.
 
 mod directory;
-#[cfg(feature = "tokio")]
-mod node;
-
-#[cfg(feature = "tokio")]
-pub(crate) use node::NodeNames;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,7 +13,7 @@ use crate::held::pause;
 use crate::held::{HandOverError, HeldPort, Pauses, reachable};
 use crate::lease::LeaseOwner;
 use crate::protocol::Protocol;
-use directory::Names;
+pub(crate) use directory::Names;
 
 /// A port that has a name, as [`lookup`] and [`registry`] tell of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

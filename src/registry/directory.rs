@@ -32,11 +32,11 @@ const LISTED: usize = 8;
 
 /// The directory of names.
 #[derive(Debug)]
-pub(super) struct Names(PathBuf);
+pub(crate) struct Names(PathBuf);
 
 impl Names {
     /// That of this user's processes.
-    pub(super) fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         static SWEPT: Once = Once::new();
         let names = Self::open_in(&env::temp_dir())?;
         SWEPT.call_once(|| owned_file::sweep(&names.0));
@@ -50,7 +50,7 @@ impl Names {
     }
 
     /// Writes down where the port of this name is, until the file is dropped.
-    pub(super) fn put(&self, name: &str, addrs: &[SocketAddr], protocol: Protocol) -> Result<OwnedFile> {
+    pub(crate) fn put(&self, name: &str, addrs: &[SocketAddr], protocol: Protocol) -> Result<OwnedFile> {
         check("named", name)?;
         let content = content(name, addrs, protocol);
         for _ in 0..ROUNDS {
@@ -64,7 +64,7 @@ impl Names {
     }
 
     /// The error if a living process has it.
-    pub(super) fn check_free(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         check("named", name)?;
         match self.look(name)? {
             Some((_, false)) | None => Ok(()),

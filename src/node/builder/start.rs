@@ -10,12 +10,12 @@ use crate::allocator::PortAllocator;
 use crate::error::{Error, Result};
 use crate::node::holds::{self, Choice, Holds, Wanted};
 use crate::node::launch::{HandOver, Kind, Place, Wants};
+#[cfg(feature = "registry")]
+use crate::node::named::NodeNames;
 use crate::node::readiness::Afterwards;
 use crate::node::start::{Habit, Starter};
 use crate::node::{DEFAULT_NAME, TestNode};
 use crate::protocol::Protocol;
-#[cfg(feature = "registry")]
-use crate::registry::NodeNames;
 
 fn invalid<T>(name: &'static str, reason: &'static str) -> Result<T> {
     Err(Error::InvalidSetting { name, reason })

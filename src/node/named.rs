@@ -1,9 +1,10 @@
 //! The names of a node's ports.
 
-use super::directory::Names;
+use super::NodePorts;
+use super::ports::NodePort;
 use crate::error::Result;
-use crate::node::{NodePort, NodePorts};
 use crate::owned_file::OwnedFile;
+use crate::registry::Names;
 
 /// The name that a node is to have, and the files that say so from its first start on.
 #[derive(Debug, Default)]

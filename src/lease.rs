@@ -25,8 +25,57 @@ use crate::{holder, imp};
 /// An allocator leases each number before it gives the port out, and holds the lease with it, beside the sockets: until
 /// the [`HeldPort`](crate::HeldPort), or what it was handed over as, is dropped.
 ///
-/// [`FileLeases`](crate::coordinate::FileLeases) and [`RedisLeases`](crate::coordinate::RedisLeases) are such. One of
-/// your own needs these functions, each a single step: of two that lease a number in the same instant, one gets it.
+/// `FileLeases` and `RedisLeases` of [`coordinate`](crate::coordinate) are such. One of your own needs these functions,
+/// each a single step: of two that lease a number in the same instant, one gets it.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use heldport::coordinate::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
+/// use heldport::{PortAllocator, Result};
+///
+/// /// A service of the company's that has a table of numbers.
+/// #[derive(Debug)]
+/// struct Table(Service);
+///
+/// impl Coordinator for Table {
+///     fn lease(&self, port: u16, owner: &LeaseOwner) -> Result<Option<LeaseToken>> {
+///         Ok(self.0.take(port, owner.to_string()).map(LeaseToken::new))
+///     }
+///
+///     fn renew(&self, leases: &[(u16, LeaseToken)]) -> Result<Vec<bool>> {
+///         Ok(leases.iter().map(|(port, token)| self.0.has(*port, token.get())).collect())
+///     }
+///
+///     fn release(&self, port: u16, token: LeaseToken) -> Result<()> {
+///         self.0.give_back(port, token.get());
+///         Ok(())
+///     }
+///
+///     fn list(&self) -> Result<Vec<LeaseInfo>> {
+///         Ok(Vec::new()) // whom errors are to blame
+///     }
+/// }
+///
+/// # #[derive(Debug, Default)]
+/// # struct Service(std::sync::Mutex<Vec<(u16, u64)>>);
+/// # impl Service {
+/// #     fn take(&self, port: u16, _owner: String) -> Option<u64> {
+/// #         let mut all = self.0.lock().unwrap();
+/// #         let free = all.iter().all(|(taken, _)| *taken != port);
+/// #         free.then(|| all.push((port, 7))).map(|()| 7)
+/// #     }
+/// #     fn has(&self, port: u16, token: u64) -> bool { self.0.lock().unwrap().contains(&(port, token)) }
+/// #     fn give_back(&self, port: u16, token: u64) { self.0.lock().unwrap().retain(|one| *one != (port, token)) }
+/// # }
+/// let table = Arc::new(Table(Service::default()));
+/// let allocator = PortAllocator::builder().coordinator(table.clone()).build()?;
+/// let port = allocator.acquire()?;
+/// assert!(table.0.has(port.port(), 7));
+/// let number = port.release();
+/// assert!(!table.0.has(number, 7));
+/// # Ok::<(), heldport::Error>(())
+/// ```
 pub trait Coordinator: fmt::Debug + Send + Sync + 'static {
     /// Leases the number to the owner. None, if another has it, be it this process.
     ///

@@ -79,6 +79,8 @@ async fn health() -> Outcome {
             seen.push(status.to_string());
         }
     }
+    // In between it counts as unhealthy, where the checks are faster than the container.
+    seen.retain(|state| state != "unhealthy");
     ensure!(seen == ["starting", "healthy"], "{seen:?}");
     Ok(())
 }

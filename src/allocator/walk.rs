@@ -109,6 +109,10 @@ impl Rows {
     }
 
     fn nth(self, place: usize) -> Option<usize> {
+        if self.count == 1 {
+            // The lane's, and of most searches all: without divisions.
+            return (place < self.len).then_some(place);
+        }
         let (visit, within) = (place / self.row, place % self.row);
         let nth = visit * self.stride % self.count * self.row + within;
         (nth < self.len).then_some(nth)

@@ -72,7 +72,8 @@ impl Spot {
         let whole = len as u64;
         let outer = self.outer.cut(whole);
         let inner = self.inner.cut(outer.len);
-        let within = |from, len, start| Way { whole, base: outer.from, ring: outer.len, from, len, start };
+        let ring = outer.len.max(1);
+        let within = |from, len, start| Way { whole, base: outer.from, ring, from: from % ring, len, start };
         let place = self.place();
         let start = inner.offset + outer.offset + share(place, inner.room.min(outer.room));
         let around = outer.len - inner.len;
@@ -80,7 +81,7 @@ impl Spot {
         [
             within(inner.from, inner.len, start % inner.len.max(1)),
             within(inner.from + inner.len, around, share(place, around)),
-            Way { base: outer.from, ring: whole, ..within(outer.len, beyond, share(place, beyond)) },
+            Way { ring: whole, from: outer.len, ..within(0, beyond, share(place, beyond)) },
         ]
         .into_iter()
         .filter(|way| way.len > 0)
@@ -127,7 +128,10 @@ impl Way {
 
     /// The index in the range of the one at `place`.
     pub(crate) fn index(&self, place: usize) -> usize {
-        small((self.base + (self.from + place as u64) % self.ring) % self.whole)
+        // Each sum is below twice its bound: as good as a division, and faster.
+        let around = |sum: u64, bound: u64| if sum < bound { sum } else { sum - bound };
+        let within = around(self.from + place as u64, self.ring);
+        small(around(self.base + within, self.whole))
     }
 }
 

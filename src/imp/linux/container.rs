@@ -14,11 +14,13 @@ const CGROUPS: usize = 16 << 10;
 /// Those of a container have a few dozen lines. What engines put into it is among the first mounts.
 const MOUNTS: usize = 128 << 10;
 
-/// Whether this process may be in a container: that is cheap to find out, and mistaken at times.
+/// Whether this process is among others than the machine's own, which count their ids anew: in a container, mostly. One
+/// that has the machine's process ids is told from all others by these.
 pub(crate) fn seems_contained() -> bool {
-    let is_apart = |namespace: &Path| namespace != Path::new(FIRST_PID_NAMESPACE);
-    fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| is_apart(&namespace))
-        || ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists())
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(namespace) => namespace != Path::new(FIRST_PID_NAMESPACE),
+        Err(_) => ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists()),
+    }
 }
 
 /// The cgroups that this process is in, as far as they fit; empty if they are not told.

@@ -3,8 +3,6 @@
 mod make;
 mod words;
 
-use std::convert::Infallible;
-use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -389,19 +387,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-}
-
-/// Of conversions that cannot fail, where one that can would do.
-impl From<Infallible> for Error {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl PortAllocator {
     /// The numbers to pick from, made at the first call.
     pub(super) fn pool(&self) -> Result<&Pool, Miss> {
         self.pool.get_or_try_init(|| {
-            let spot = self.config.lane.spot().map_err(Miss::NoLane)?;
+            let spot = self.config.lane.spot().map_err(Miss::Unknown)?;
             Pool::new(&self.config, &spot).map_err(|error| Miss::Refused { port: None, action: POOL, error })
         })
     }
@@ -129,7 +129,7 @@ impl PortAllocator {
                 Error::RangeExhausted { range, tried, count, preferred, holders }
             }
             Miss::Refused { port, action, error } => bind_refusal(port, action, error),
-            Miss::NoLease(error) | Miss::NoLane(error) => error,
+            Miss::Unknown(error) => error,
         }
     }
 }

@@ -41,10 +41,8 @@ pub(super) enum Miss {
         action: &'static str,
         error: io::Error,
     },
-    /// Whether a number is leased cannot be found out.
-    NoLease(Error),
-    /// The environment says no lane, but something else.
-    NoLane(Error),
+    /// Where to look, or whether a number is leased, cannot be found out.
+    Unknown(Error),
 }
 
 impl Miss {
@@ -53,7 +51,7 @@ impl Miss {
         match self {
             Self::Exhausted { .. } => true,
             Self::Refused { error, .. } => imp::is_out_of_files(error),
-            Self::NoLease(_) | Self::NoLane(_) => false,
+            Self::Unknown(_) => false,
         }
     }
 }
@@ -178,8 +176,8 @@ impl<'a> Tries<'a> {
 
     /// Last, as it is the slowest. None, if another has the lease.
     fn leased(&mut self, mut bound: Bound) -> Result<Option<Bound>, Miss> {
-        if let Some(leases) = self.allocator.leases().map_err(Miss::NoLease)? {
-            bound.lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::NoLease)?;
+        if let Some(leases) = self.allocator.leases().map_err(Miss::Unknown)? {
+            bound.lease = leases.take(bound.number(), &self.allocator.recorder).map_err(Miss::Unknown)?;
             if bound.lease.is_none() {
                 self.met_lease = true;
                 self.conflicts += 1;

@@ -1,5 +1,6 @@
 //! How errors are made.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -91,5 +92,18 @@ impl Error {
     ) -> impl FnOnce(io::Error) -> Self {
         let port = port.into();
         move |source| Self::System { port, action, source }
+    }
+}
+
+/// Of conversions that cannot fail, where one that can would do.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

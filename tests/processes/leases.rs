@@ -1,6 +1,8 @@
 //! Numbers leased in a directory, by processes that do not meet otherwise: each has an address of its own, so that no
 //! socket is in another's way.
 
+mod environment;
+
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -46,7 +48,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("leases_of_many_processes_never_meet", storm),
         test("leases_end_with_processes_that_are_killed_at_any_moment", kills),
         test("leases_tell_of_their_processes_to_others", told),
-        test("leases_of_the_environment_are_for_every_port", by_environment),
+        test("leases_of_the_environment_are_for_every_port", environment::by_environment),
         on("leases_on_a_disk_that_is_full", TMPFS_OF_16_PAGES, "full"),
         on("leases_without_room_for_names", TMPFS_OF_40_FILES, "full"),
         on("leases_in_what_is_mounted_read_only", TMPFS_ALSO_READ_ONLY, "read-only"),
@@ -62,7 +64,7 @@ pub(crate) fn play(args: &[&str]) -> Outcome {
     match *args {
         ["storm", directory, marks, rounds] => storm_of(directory, marks, rounds.parse()?),
         ["in-a-loop", directory] => in_a_loop(directory),
-        ["by-environment"] => lessee_by_environment(),
+        ["by-environment"] => environment::lessee(),
         ["one", directory] => one(directory),
         ["all", directory] => all(directory),
         ["full"] => full(),
@@ -246,45 +248,6 @@ fn told() -> Outcome {
 }
 
 /// A role.
-/// The variable alone.
-fn by_environment() -> Outcome {
-    let kept = tempfile::tempdir()?;
-    let lessee = |leases: &Path| {
-        let mut command = role("leases", &["by-environment"]);
-        command.env("HELDPORT_LEASES", leases);
-        Worker::spawn(command)
-    };
-    let directory = kept.path().join("leases");
-    let mut one = lessee(&directory)?;
-    let number: u16 = one.answer()?.parse()?;
-    let list = FileLeases::in_directory(&directory)?.list()?;
-    ensure!(list.len() == 1 && list[0].port == number && list[0].owner.pid == one.pid(), "{list:?}");
-    // What cannot be had is an error, and never a port without a lease.
-    let open = kept.path().join("open");
-    fs::create_dir(&open)?;
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o755))?;
-    for (wrong, why) in [(&*open, "others than its user may use it"), (Path::new("ftp://host"), "redis://")] {
-        let told = lessee(wrong)?.answer()?;
-        let where_from = ", as HELDPORT_LEASES says: ";
-        ensure!(told.contains(why) && told.contains(where_from) && told.contains(" next: "), "{told}");
-    }
-    Ok(())
-}
-
-/// It has a port, and knows nothing of leases.
-fn lessee_by_environment() -> Outcome {
-    match HeldPort::acquire() {
-        Ok(port) => {
-            say(port.port());
-            stay()
-        }
-        Err(error) => {
-            say(error.to_string().replace('\n', " "));
-            Ok(())
-        }
-    }
-}
-
 fn one(directory: &str) -> Outcome {
     let port = sharing(directory)?.1.acquire()?;
     say(port.port());

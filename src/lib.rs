@@ -172,7 +172,7 @@ mod state;
 mod stats;
 
 /// The README's code is compiled with the tests.
-#[cfg(all(doctest, feature = "macros", feature = "compose", feature = "file-leases", feature = "registry"))]
+#[cfg(all(doctest, feature = "macros", feature = "docker"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

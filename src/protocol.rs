@@ -1,3 +1,5 @@
+//! What a port is held for: TCP, UDP, or both.
+
 use std::fmt;
 
 use socket2::Type;

@@ -21,7 +21,7 @@ use super::exec::{self, ExecOutput};
 use crate::allocator::PortAllocator;
 use crate::error::{Error, Result};
 use crate::held::HeldPort;
-use crate::node::{Afterwards, Ready, TestNode};
+use crate::node::{Afterwards, Ready, TestNode, TestNodeBuilder};
 
 pub use document::Change;
 use launch::ComposeLaunch;
@@ -99,7 +99,7 @@ impl Compose {
     /// their package's. Paths in the file begin where the file is.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let settings = Settings { files: vec![path.into()], ..Settings::default() };
-        Self { settings, docker: None, ready: None, ready_within: crate::TestNodeBuilder::READY_WITHIN }
+        Self { settings, docker: None, ready: None, ready_within: TestNodeBuilder::READY_WITHIN }
     }
 
     /// Another file, which is merged into the ones before, as by `-f`.

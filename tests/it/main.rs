@@ -34,6 +34,7 @@ mod release_first;
 mod request;
 mod stats;
 mod sticky;
+mod tidy;
 mod udp;
 mod udp_lending;
 mod waiting;

@@ -186,7 +186,7 @@ fn what_else_is_in_its_place_is_refused_and_stays() {
 }
 
 #[test]
-fn one_that_was_removed_is_not_there_and_leaves_anothers_alone() {
+fn one_that_was_removed_is_not_there_and_leaves_others_alone() {
     let (_kept, path) = fresh();
     let file = put(&path).unwrap();
     fs::remove_file(&path).unwrap();

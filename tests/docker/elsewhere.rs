@@ -244,7 +244,7 @@ async fn killed(has_will: bool) -> Outcome {
     labels.insert("heldport.owner".into(), "another".into());
     let mut body = publishing(&there.image, &["sleep", "60"], "80/tcp", ("", 0));
     body.labels = Some(labels);
-    let anothers = Plain::launch(client, body).await?;
+    let foreign = Plain::launch(client, body).await?;
     dying.kill_and_read()?;
     if !has_will {
         ensure!(left::with_label(client, &owner).await?.containers.len() == 1);
@@ -252,7 +252,7 @@ async fn killed(has_will: bool) -> Outcome {
         ensure!(swept.containers == [name] && swept.left.is_empty(), "{swept}");
     }
     left::nothing_within(client, &owner, LAST_WILL).await?;
-    let state = client.inspect_container(&anothers.id, None).await?.state.context("no state")?;
+    let state = client.inspect_container(&foreign.id, None).await?.state.context("no state")?;
     ensure!(state.running == Some(true), "{state:?}");
     Ok(())
 }

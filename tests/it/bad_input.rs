@@ -71,7 +71,7 @@ fn counts_of_0_and_above_the_range() {
 }
 
 #[test]
-fn a_full_range_names_this_processs_tests() {
+fn a_full_range_names_the_tests_of_this_process() {
     let (builder, range) = private_allocator(10);
     let allocator = builder.build().unwrap();
     let _all = allocator.acquire_many(10).unwrap();
@@ -81,7 +81,7 @@ fn a_full_range_names_this_processs_tests() {
     let text = error.to_string();
     assert!(text.starts_with(&format!("no free port in {range:?}: 10 tried, all in use\n")), "{text}");
     assert!(text.contains(&format!("  {}: this process, test `", range.start())), "{text}");
-    assert!(text.contains("a_full_range_names_this_processs_tests`, bound to 127."), "{text}");
+    assert!(text.contains("a_full_range_names_the_tests_of_this_process`, bound to 127."), "{text}");
     assert!(text.contains("… and 2 more") && text.contains("next: widen the range"), "{text}");
 }
 

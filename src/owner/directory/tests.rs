@@ -28,7 +28,7 @@ fn a_node_has_a_directory_of_its_own_for_as_long_as_it_lives() {
 }
 
 #[test]
-fn this_processs_directories_are_together() {
+fn directories_of_this_process_are_together() {
     let (one, other) = (NodeDirectory::create("one").unwrap(), NodeDirectory::create("other").unwrap());
     assert_eq!(one.path().parent(), other.path().parent());
     assert!(one.path().starts_with(std::env::temp_dir().join(format!("heldport-{}", imp::user()))));

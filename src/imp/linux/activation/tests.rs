@@ -236,7 +236,7 @@ fn the_pid_is_written_into_its_variable() {
 }
 
 #[test]
-fn a_program_is_looked_for_in_the_childs_path() {
+fn a_program_is_looked_for_in_the_path_of_the_child() {
     let environment = [("PATH".into(), "/a:/b".into())];
     assert_eq!(candidates(OsStr::new("x"), &environment), [b"/a/x", b"/b/x"]);
     assert_eq!(candidates(OsStr::new("./x"), &environment), [b"./x"]);

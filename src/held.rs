@@ -23,7 +23,7 @@ pub use socket::{HeldListener, HeldSocket, HeldUdpSocket};
 #[cfg(any(feature = "tokio", feature = "registry"))]
 pub(crate) use borrower::Pauses;
 #[cfg(feature = "tokio")]
-pub(crate) use borrower::{PERHAPS, pause};
+pub(crate) use borrower::pause;
 pub(crate) use fork::ForkGrace;
 #[cfg(any(feature = "tokio", feature = "registry"))]
 pub(crate) use leg::reachable;

@@ -23,8 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 const PART: u32 = 200;
 
 /// Why nobody listens, for errors.
-pub(crate) const PERHAPS: &str =
-    "it may have failed to start, listen elsewhere, or bind without SO_REUSEADDR";
+const PERHAPS: &str = "it may have failed to start, listen elsewhere, or bind without SO_REUSEADDR";
 
 /// A listener that answers takes far less.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);

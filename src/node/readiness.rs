@@ -8,12 +8,29 @@ use super::launch::{Failure, Kind, Running, Site};
 use super::ports::NodePort;
 use super::ready::{Check, Ready, Scene};
 use crate::error::{Error, Result};
-use crate::held::{HeldPort, PERHAPS, Pauses, pause};
+use crate::held::{HeldPort, Pauses, pause};
 use crate::identity::Borrower;
 use crate::protocol::Protocol;
 
 /// The next step if a program may have become a daemon.
 const FOREGROUND: &str = "\nnext: keep the program in the foreground";
+
+/// That of one that has failed.
+const CAUSE: &str =
+    "\nnext: look at its output for the cause; if there is none, run the same command by hand";
+
+/// That of one that says that it was refused, and not where.
+const OTHER_ADDRESS: &str = "\nnext: look at its output for the address that is in use: nobody is seen on its ports. If \
+     it listens on one more, give it a port for that (`with_port`)";
+
+/// That of a server in this process.
+const SERVES_ON: &str = "\nnext: have it serve until it is cancelled";
+
+/// Why a program is not ready, perhaps.
+const LATE: &str = "it may need more time (`ready_within`)";
+const LATE_OR_ELSEWHERE: &str = "it may need more time (`ready_within`), or listen elsewhere";
+const LATE_OR_ELSEWHERE_OR_ALONE: &str =
+    "it may need more time (`ready_within`), listen elsewhere, or bind without SO_REUSEADDR";
 
 /// What programs say, in their own words or the system's, when they cannot bind.
 const REFUSED: [&str; 3] = ["already in use", "address in use", "eaddrinuse"];
@@ -123,7 +140,7 @@ impl<'a> Readiness<'a> {
         let Site { ports, held, output, directory, .. } = *site;
         let scene = Scene { ports, held, output, directory, left, server: Some(running) };
         let looked = check.look(&scene).await;
-        Ok(looked.err().map(|what| Missing { what, perhaps: "it may need more time (`ready_within`)" }))
+        Ok(looked.err().map(|what| Missing { what, perhaps: LATE }))
     }
 
     /// Closes the ports, so that nobody can come from here on, and looks once more at who is there: that is whom the
@@ -193,7 +210,8 @@ impl<'a> Readiness<'a> {
         };
         let perhaps = match self.site.hand_over {
             HandOver::Sockets => "it may not take all sockets that it inherits (LISTEN_FDS)",
-            HandOver::Lend | HandOver::ReleaseFirst => PERHAPS,
+            HandOver::Lend => LATE_OR_ELSEWHERE_OR_ALONE,
+            HandOver::ReleaseFirst => LATE_OR_ELSEWHERE,
         };
         Missing { what, perhaps }
     }
@@ -237,10 +255,22 @@ impl<'a> Readiness<'a> {
             // It has gone in the meantime.
             return Err(Error::stolen(*port, holder.clone()).into());
         }
-        // A daemon that does not listen yet cannot be seen, but may be guessed.
-        let next = if SUCCESS.contains(&&*end) { FOREGROUND } else { "" };
-        let error = self.failed(&format!("it ended before it was ready, {end}{next}"));
+        let next = match self.site.kind {
+            Kind::InProcess => SERVES_ON,
+            // A daemon that does not listen yet cannot be seen, but may be guessed.
+            _ if SUCCESS.contains(&&*end) => FOREGROUND,
+            _ if refused => OTHER_ADDRESS,
+            _ => CAUSE,
+        };
+        let error = self.failed(&format!("it ended before it was ready{}, {end}{next}", self.on_its_ports()));
         Err(Failure { error, refused })
+    }
+
+    /// " on port 8080 (http)". Those of an engine elsewhere have no numbers yet.
+    fn on_its_ports(&self) -> String {
+        let numbered = self.site.ports.all().iter().filter(|port| port.addr.port() != 0);
+        let ports: Vec<_> = numbered.map(told).collect();
+        if ports.is_empty() { String::new() } else { format!(" on {}", ports.join(" and ")) }
     }
 
     /// Who serves on a port of a node that has ended.

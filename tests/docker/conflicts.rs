@@ -67,7 +67,9 @@ async fn early_exit() -> Outcome {
         ensure!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
         let words = error.to_string();
         ensure!(matches!(error, Error::NotReady { .. }), "{words}");
-        for part in ["it ended before it was ready, exit code 9", "  first", "  last words"] {
+        for part in
+            ["it ended before it was ready on port ", ", exit code 9\nnext: ", "  first", "  last words"]
+        {
             ensure!(words.contains(part), "{words}");
         }
     }
@@ -75,10 +77,7 @@ async fn early_exit() -> Outcome {
     let spec = shell("httpd -h /data -p 80; sleep 0.3; echo over; exit 9").await?;
     let error = docker().await?.run_until(spec, Ready::log("never")).await.err().context("it ends")?;
     let words = error.to_string();
-    ensure!(
-        words.contains("it ended before it was ready, exit code 9") && words.contains("  over"),
-        "{words}"
-    );
+    ensure!(words.contains(", exit code 9\nnext: ") && words.contains("  over"), "{words}");
     // A program that has left the foreground takes its container with it.
     let error = refused(shell("httpd -p 80").await?, 1).await?.to_string();
     ensure!(error.contains("exit code 0\nnext: keep the program in the foreground"), "{error}");

@@ -122,12 +122,12 @@ pub(crate) async fn error_of(node: TestNodeBuilder) -> Result<Error> {
 
 /// What a start says that fails when its time is up. It gets more of it until the child has come so far that all these
 /// words are said.
-pub(crate) async fn late(node: impl Fn() -> Result<TestNodeBuilder>, words: &[&str]) -> Outcome {
+pub(crate) async fn late(node: impl Fn() -> Result<TestNodeBuilder>, words: &[&str]) -> Result<String> {
     let mut within = Duration::from_millis(500);
     loop {
         let text = error_of(node()?.ready_within(within)).await?.to_string();
         if words.iter().all(|words| text.contains(words)) {
-            return Ok(());
+            return Ok(text);
         }
         ensure!(within < PATIENCE, "{text}");
         within *= 2;
@@ -199,7 +199,8 @@ async fn ends_early(way: Way) -> Outcome {
     let text = error.to_string();
     let Error::NotReady { node, output, .. } = error else { bail!("{error:?}") };
     ensure!(&*node == "api" && text.starts_with("api was not ready after "), "{text}");
-    ensure!(output.starts_with("it ended before it was ready, exit status: 3\nits last output"), "{output}");
+    ensure!(output.starts_with("it ended before it was ready on port "), "{output}");
+    ensure!(output.contains(", exit status: 3\nnext: look at its output for the cause"), "{output}");
     ensure!(output.contains("its last output:\n  line 51\n"), "the last 100 lines: {output}");
     ensure!(output.contains("\n  line 149\n") && output.contains("\n  no database, and no end of line"));
     Ok(())
@@ -217,12 +218,12 @@ async fn does_not_exist(way: Way) -> Outcome {
 
 async fn never_listens(way: Way) -> Outcome {
     let node = || Ok(way.node().with_auto_port().command(|_| role("hang", &[])));
-    late(node, &["nobody listens on port ", "\n  hanging"]).await
+    late(node, &["nobody listens on port ", "\n  hanging"]).await.map(drop)
 }
 
 async fn never_accepts(way: Way) -> Outcome {
     let words = ["it listens on 127.0.0.1:", ", and accepts no connection"];
-    late(|| Ok(way.in_role("listen-and-ignore")), &words).await
+    late(|| Ok(way.in_role("listen-and-ignore")), &words).await.map(drop)
 }
 
 /// A thread of this process that takes the number of a node as soon as it is lent: a process of ours, but not the
@@ -319,7 +320,7 @@ async fn late_second_port(way: Way) -> Outcome {
 
 async fn ignores_one(way: Way) -> Outcome {
     let node = || Ok(node_with_two_ports(way, "serve-one-and-ignore-the-other"));
-    late(node, &[", and accepts no connection\nnext: "]).await
+    late(node, &[", and accepts no connection\nnext: "]).await.map(drop)
 }
 
 /// It is as ready as was asked for, and gone before it is said to be.
@@ -329,17 +330,14 @@ async fn serves_once(way: Way) -> Outcome {
         client.read_to_end(&mut Vec::new()).await.map(drop)
     });
     let text = error_of(way.in_role("serve-once").ready(served)).await?.to_string();
-    ensure!(
-        text.contains(
-            "it ended before it was ready, exit status: 0\nnext: keep the program in the foreground"
-        )
-    );
+    ensure!(text.contains("it ended before it was ready on port "), "{text}");
+    ensure!(text.contains(", exit status: 0\nnext: keep the program in the foreground"), "{text}");
     Ok(())
 }
 
 async fn elsewhere(way: Way) -> Outcome {
     let words = ["it listens on [::1]:", ", and not on 127.0.0.1:"];
-    late(|| Ok(way.in_role("serve-on-ipv6")), &words).await
+    late(|| Ok(way.in_role("serve-on-ipv6")), &words).await.map(drop)
 }
 
 async fn stdin(way: Way) -> Outcome {

@@ -79,7 +79,7 @@ async fn file_is_there() -> Outcome {
 /// The node that says that it is ready to accept, whose start has to fail with these words.
 async fn is_late(ready: Ready, words: &[&str]) -> Outcome {
     let dir = tempfile::tempdir()?;
-    late(|| Ok(node("serve-and-say-so", &dir).node.ready(ready.clone())), words).await
+    late(|| Ok(node("serve-and-say-so", &dir).node.ready(ready.clone())), words).await.map(drop)
 }
 
 async fn never_says_so() -> Outcome {

@@ -79,7 +79,8 @@ async fn refused_elsewhere(way: Way) -> Outcome {
     let error = error_of(node()).await?;
     ensure!(starts.swap(0, Ordering::Relaxed) == STARTS);
     let Error::NotReady { node: name, output, .. } = &error else { bail!("{error:?}") };
-    ensure!(&**name == "api" && output.contains("it ended before it was ready, exit status: 1"), "{error}");
+    ensure!(&**name == "api" && output.contains(", exit status: 1\n"), "{error}");
+    ensure!(output.contains("next: look at its output for the address that is in use"), "{error}");
     ensure!(output.contains("its last output:") && output.contains("Address already in use"), "{error}");
 
     // A restart is no other.

@@ -101,8 +101,11 @@ pub(super) async fn classify(
     })
 }
 
-const UNKNOWN_ADDRESS: &str = "and where the ports that it publishes are reached from here is not known: set \
-     HELDPORT_DOCKER_HOST_IP to that address";
+const UNKNOWN_ADDRESS: &str = "and where the ports that it publishes are reached from here is not known";
+
+/// What to do about each failure to classify an engine.
+pub(super) const GIVE_ADDRESS: &str =
+    "set HELDPORT_DOCKER_HOST_IP to the address at which its published ports are reached from here";
 
 fn address_by_hand() -> Result<Option<IpAddr>, String> {
     match env::var(PUBLISHED_AT) {

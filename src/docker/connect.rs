@@ -13,7 +13,7 @@ use bollard::{API_DEFAULT_VERSION, Docker as Client};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::classify::{Version, Way, classify, resolve};
+use super::classify::{GIVE_ADDRESS, Version, Way, classify, resolve};
 use super::engine::{Engine, Publishing, on_thread, words};
 use super::host::{Host, NO_TLS};
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ impl Docker {
     /// [`Error::Docker`] if none answers there within 10 seconds, or it needs TLS or ssh.
     pub async fn connect_to(host: &str) -> Result<Self> {
         let host = Host::parse(host).map_err(|wrong| Error::docker("connect to that engine", wrong, None));
-        Self::on_thread(async { at(&host?).await }).await
+        Self::on_thread(async { at(&host?, "connect to another").await }).await
     }
 
     /// The engine that [`connect`](Self::connect) finds. The process looks for it once: the first to ask waits,
@@ -106,7 +106,10 @@ impl Docker {
                 let version = ask_version(&client).await?;
                 by(client, OWN_CLIENT, version, Way::Unknown, published_at).await
             });
-            asked.await.unwrap_or_else(|_| Err(Failure::timed_out())).map_err(|e| e.at(OWN_CLIENT))
+            asked
+                .await
+                .unwrap_or_else(|_| Err(Failure::timed_out()))
+                .map_err(|e| e.at(OWN_CLIENT, "make a client of another"))
         })
         .await
     }
@@ -173,40 +176,51 @@ impl fmt::Debug for Docker {
 enum Failure {
     /// There is not even the place.
     NotThere,
-    Because(String),
+    /// It does not run, as it seems.
+    Down(String),
+    /// It is not enough to start it.
+    Unfit { wrong: String, mend: &'static str },
 }
+
+/// How engines are started.
+const STARTS: &str = "`sudo systemctl start docker`, Docker Desktop, `podman system service`";
 
 impl Failure {
     fn timed_out() -> Self {
-        Self::Because(format!("no answer within {PATIENCE:?}"))
+        let wrong = format!("no answer within {PATIENCE:?}");
+        Self::Unfit {
+            wrong,
+            mend: "see whether `docker info` gets one, and restart the engine if it does not",
+        }
     }
 
     fn of_socket(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotThere,
-            io::ErrorKind::PermissionDenied => Self::Because(
-                "permission denied: this user is not in the socket's group; for docker's, \
-                 `sudo usermod -aG docker $USER`, then log in again"
-                    .into(),
-            ),
+            io::ErrorKind::PermissionDenied => Self::Unfit {
+                wrong: "permission denied: this user is not in the socket's group".into(),
+                mend: "join it: for docker's, `sudo usermod -aG docker $USER`, then log in again",
+            },
             io::ErrorKind::ConnectionRefused => {
-                Self::Because("nobody listens there: the engine does not run".into())
+                Self::Down("nobody listens there: the engine does not run".into())
             }
-            _ => Self::Because(error.to_string()),
+            _ => Self::Down(error.to_string()),
         }
     }
 
-    /// The error for one place.
-    fn at(self, place: &str) -> Error {
-        let because = match &self {
-            Self::NotThere => "there is no such socket",
-            Self::Because(because) => because,
+    fn unclassified(wrong: String) -> Self {
+        Self::Unfit { wrong, mend: GIVE_ADDRESS }
+    }
+
+    /// The error for one place. `otherwise` is how to have another.
+    fn at(self, place: &str, otherwise: &str) -> Error {
+        let (wrong, mend) = match self {
+            Self::NotThere => ("there is no such socket".into(), format!("start it ({STARTS})")),
+            Self::Down(wrong) => (wrong, format!("start it ({STARTS})")),
+            Self::Unfit { wrong, mend } => (wrong, mend.into()),
         };
-        Error::docker(
-            &format!("reach the engine at {place}"),
-            format!("{because}\nnext: start it, or set DOCKER_HOST to another"),
-            None,
-        )
+        let reason = format!("{wrong}\nnext: {mend}; or {otherwise}");
+        Error::docker(&format!("reach the engine at {place}"), reason, None)
     }
 }
 
@@ -218,7 +232,8 @@ async fn find() -> Result<Engine> {
             Ok(Host::Tcp { .. }) if set("DOCKER_TLS_VERIFY").is_some() => Err(NO_TLS),
             host => host,
         };
-        return at(&host.map_err(|wrong| Error::docker("use DOCKER_HOST", wrong, None))?).await;
+        let host = host.map_err(|wrong| Error::docker("use DOCKER_HOST", wrong, None))?;
+        return at(&host, "set DOCKER_HOST to another").await;
     }
     first_of(Host::defaults()).await
 }
@@ -230,20 +245,22 @@ async fn first_of(hosts: Vec<Host>) -> Result<Engine> {
         match attempt(&host).await {
             Ok(engine) => return Ok(engine),
             Err(Failure::NotThere) => missing.push(host.to_string()),
-            Err(Failure::Because(because)) => failed.push(format!("\n  {host}: {because}")),
+            Err(Failure::Down(wrong)) => failed.push(format!("\n  {host}: {wrong}")),
+            Err(Failure::Unfit { wrong, mend }) => failed.push(format!("\n  {host}: {wrong}; {mend}")),
         }
     }
     if !missing.is_empty() {
         failed.push(format!("\n  not there: {}", missing.join(", ")));
     }
-    let next = "next: start one (`sudo systemctl start docker`, Docker Desktop, `podman system service`), or set \
-         DOCKER_HOST to where it is. Contexts of the docker command are not read: \
-         `docker context inspect -f '{{.Endpoints.docker.Host}}'` prints what to set";
+    let next = format!(
+        "next: start one ({STARTS}), or set DOCKER_HOST to where it is. Contexts of the docker command are not read: \
+         `docker context inspect -f '{{{{.Endpoints.docker.Host}}}}'` prints what to set"
+    );
     Err(Error::docker("find an engine", format!("none answers{}\n{next}", failed.concat()), None))
 }
 
-async fn at(host: &Host) -> Result<Engine> {
-    attempt(host).await.map_err(|failure| failure.at(&host.to_string()))
+async fn at(host: &Host, otherwise: &str) -> Result<Engine> {
+    attempt(host).await.map_err(|failure| failure.at(&host.to_string(), otherwise))
 }
 
 async fn attempt(host: &Host) -> Result<Engine, Failure> {
@@ -257,9 +274,9 @@ async fn reach(host: &Host) -> Result<Engine, Failure> {
             return Err(Failure::NotThere);
         }
         Host::Pipe(_) => Way::Local(None),
-        Host::Tcp { name, port } => Way::Tcp(reach_tcp(name, *port).await.map_err(Failure::Because)?),
+        Host::Tcp { name, port } => Way::Tcp(reach_tcp(name, *port).await?),
     };
-    let client = client(host).map_err(|refusal| Failure::Because(words(&refusal)))?;
+    let client = client(host).map_err(|refusal| Failure::Down(words(&refusal)))?;
     let mut version = ask_version(&client).await?;
     if host.is_desktops() {
         version.set_desktop();
@@ -284,11 +301,9 @@ async fn ask_version(client: &Client) -> Result<Version, Failure> {
     match client.version().await {
         Ok(version) => Ok(version.into()),
         Err(refusal) => {
-            let mut because = words(&refusal);
-            if because.contains("HTTPS server") {
-                because = format!("{because}: {NO_TLS}");
-            }
-            Err(Failure::Because(because))
+            let wrong = words(&refusal);
+            let wants_tls = wrong.contains("HTTPS server");
+            Err(if wants_tls { Failure::Unfit { wrong, mend: NO_TLS } } else { Failure::Down(wrong) })
         }
     }
 }
@@ -301,19 +316,24 @@ async fn by(
     published_at: Option<IpAddr>,
 ) -> Result<Engine, Failure> {
     let (publishing, address) =
-        classify(&client, &version, way, published_at).await.map_err(Failure::Because)?;
+        classify(&client, &version, way, published_at).await.map_err(Failure::unclassified)?;
     tracing::debug!(target: "heldport", found_at, version = version.text, ?publishing, %address, "docker found");
     Ok(Engine::new(client, found_at, version, address, publishing))
 }
 
 /// The address at which somebody listens.
-async fn reach_tcp(name: &str, port: u16) -> Result<IpAddr, String> {
-    let address = resolve(name, port).await.map_err(|e| format!("its name cannot be resolved: {e}"))?;
+async fn reach_tcp(name: &str, port: u16) -> Result<IpAddr, Failure> {
+    let address = resolve(name, port).await.map_err(|e| Failure::Unfit {
+        wrong: format!("its name cannot be resolved: {e}"),
+        mend: "check the name, and the network",
+    })?;
     match TcpStream::connect((address, port)).await {
         Ok(_) => Ok(address),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            Err(format!("nobody listens there ({address}): the engine does not run, or not on this port"))
+            let wrong =
+                format!("nobody listens there ({address}): the engine does not run, or not on this port");
+            Err(Failure::Down(wrong))
         }
-        Err(e) => Err(format!("{e} ({address})")),
+        Err(e) => Err(Failure::Down(format!("{e} ({address})"))),
     }
 }

@@ -130,12 +130,31 @@ async fn pull_it(client: &Client, image: &str, reference: &Reference, on_pull: O
     Ok(())
 }
 
+/// What engines say, in small letters, when they do not reach a registry.
+const UNREACHED: [&str; 8] = [
+    "connection refused",
+    "connection reset",
+    "deadline exceeded",
+    "no such host",
+    "server misbehaving",
+    "temporary failure in name resolution",
+    "timeout",
+    "unreachable",
+];
+
 fn not_pulled(image: &str, refusal: &Refusal) -> Error {
-    let reason = format!(
-        "{}\nnext: check the spelling and the network. Images of private registries: `docker pull {image}` by hand, \
-         since the credentials of `docker login` are not read here. Without a network: `docker save` it where it is, \
-         and `docker load` it here",
-        words(refusal)
-    );
+    let said = words(refusal);
+    let small = said.to_ascii_lowercase();
+    let next = if UNREACHED.iter().any(|words| small.contains(words)) {
+        "check the network, and the registry's name. Without a network: `docker save` it where it is, and `docker load` \
+         it here"
+            .to_owned()
+    } else {
+        format!(
+            "check the image's name and tag. If it is private: `docker pull {image}` by hand, since the credentials of \
+             `docker login` are not read here"
+        )
+    };
+    let reason = format!("{said}\nnext: {next}");
     Error::docker(&format!("pull the image {image}"), reason, status_of(refusal))
 }

@@ -331,7 +331,7 @@ pub enum Error {
     LeaseLost {
         /// The number.
         port: u16,
-        /// Why.
+        /// Why, and whose it is by now, where that is known.
         reason: Box<str>,
     },
 

@@ -267,10 +267,17 @@ fn leased(told: &Receiver<Vec<LeaseInfo>>, until: Instant) -> Vec<LeaseInfo> {
 /// The error with the lease of its number, if nobody else is known to have it.
 pub(crate) fn or_leased(mut error: Error, leases: &Receiver<Vec<LeaseInfo>>) -> Error {
     if let Error::InUse { port, holder: holder @ None, retry_after: None } = &mut error {
-        let mut leased = leased(leases, Instant::now() + BLAME_BUDGET).into_iter();
-        *holder = leased.find(|lease| lease.port == *port).map(|lease| Box::new(lease.into()));
+        *holder = leased_soon(leases)
+            .into_iter()
+            .find(|lease| lease.port == *port)
+            .map(|lease| Box::new(lease.into()));
     }
     error
+}
+
+/// Who has leases, if that is told in the time that an error may take.
+pub(crate) fn leased_soon(leases: &Receiver<Vec<LeaseInfo>>) -> Vec<LeaseInfo> {
+    leased(leases, Instant::now() + BLAME_BUDGET)
 }
 
 /// Who is on these numbers, which are in ascending order: one for each that is told of.

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use super::{Coordinator, LeaseInfo, LeaseOwner, LeaseToken};
 use crate::error::{Error, Result};
 use crate::event::PortEvent;
+use crate::holder;
+use crate::identity::Holder;
 use crate::stats::Recorder;
 
 /// So often leases are renewed within their time: two may fail and the third still comes early enough.
@@ -95,17 +97,37 @@ impl Leases {
 
     /// Asks who has leases, and does not wait for the answer.
     pub(crate) fn ask(&self) -> Receiver<Vec<LeaseInfo>> {
+        self.0.ask()
+    }
+}
+
+impl Shared {
+    fn ask(self: &Arc<Self>) -> Receiver<Vec<LeaseInfo>> {
         let (tell, told) = mpsc::channel();
-        let shared = self.0.clone();
+        let shared = self.clone();
         // Without the thread nothing is told.
         let _ = thread::Builder::new()
             .name(THREAD.to_owned())
             .spawn(move || shared.coordinator.list().map(|listed| tell.send(listed)));
         told
     }
-}
 
-impl Shared {
+    /// These leases are not there any more: that is known at once, and a moment later whose they are.
+    fn lose(self: &Arc<Self>, gone: &[&State]) {
+        if gone.is_empty() {
+            return;
+        }
+        for state in gone {
+            state.lose(|| GONE.to_owned());
+        }
+        let others = holder::leased_soon(&self.ask());
+        for state in gone {
+            if let Some(other) = others.iter().find(|lease| lease.port == state.port) {
+                state.explain(&format!("by now it is {}", Holder::from(other.clone())));
+            }
+        }
+    }
+
     fn keep(self: &Arc<Self>, state: &Arc<State>, lives: Duration) -> io::Result<()> {
         let mut kept = self.kept.lock();
         kept.leases.insert(state.port, Arc::downgrade(state));
@@ -130,14 +152,16 @@ impl Shared {
     }
 
     /// Renews them all at once. On failure those are lost whose time is up.
-    fn renew(&self, states: &[Arc<State>], lives: Duration) -> Result<()> {
+    fn renew(self: &Arc<Self>, states: &[Arc<State>], lives: Duration) -> Result<()> {
         let asked = Instant::now();
         let leases: Vec<_> = states.iter().map(|state| (state.port, state.token)).collect();
         match self.coordinator.renew(&leases) {
             Ok(kept) => {
+                let mut gone = Vec::new();
                 for (state, kept) in states.iter().zip(kept.into_iter().chain(std::iter::repeat(false))) {
-                    if kept { state.renewed(asked + lives) } else { state.lose(|| GONE.to_owned()) }
+                    if kept { state.renewed(asked + lives) } else { gone.push(&**state) }
                 }
+                self.lose(&gone);
                 Ok(())
             }
             Err(error) => {
@@ -192,6 +216,13 @@ impl State {
             self.recorder.emit(&PortEvent::LeaseLost { port: self.port });
         }
     }
+
+    /// Why it is lost, since more is known of that.
+    fn explain(&self, why: &str) {
+        if let Validity::Lost(known) = &mut *self.validity.lock() {
+            *known = why.into();
+        }
+    }
 }
 
 impl Lease {
@@ -216,7 +247,7 @@ impl Lease {
             }
             None => match &*self.leases.0.coordinator.renew(&[(state.port, state.token)])? {
                 [true] => return Ok(()),
-                _ => state.lose(|| GONE.to_owned()),
+                _ => self.leases.0.lose(&[&**state]),
             },
         }
         self.check()

@@ -160,7 +160,7 @@ pub enum Error {
         } else if holder.published.is_some() {
             "start again on another number, or stop that container"
         } else {
-            "start again on another number, or keep that program off the range"
+            "start again on another number, or stop that program"
         }
     )]
     Stolen {

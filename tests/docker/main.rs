@@ -21,6 +21,7 @@ mod kills;
 mod leased;
 mod left;
 mod lives;
+mod messages;
 mod mistaken;
 mod networks;
 mod nodes;
@@ -48,6 +49,8 @@ mod volumes;
 
 #[path = "../support/harness.rs"]
 mod harness;
+#[path = "../support/message.rs"]
+mod message;
 #[path = "../support/nextest.rs"]
 mod nextest;
 #[path = "../support/mod.rs"]
@@ -92,6 +95,7 @@ fn trials() -> Vec<Trial> {
         conflicts::tests(),
         removals::tests(),
         lives::tests(),
+        messages::tests(),
         specs::tests(),
         stacks::tests(),
         readiness::tests(),

@@ -6,8 +6,8 @@ use anyhow::bail;
 
 use crate::harness::{Outcome, run};
 use crate::{
-    alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, leased, mistaken,
-    networks, podman, released, review, smoke, stacks, sweep, thief, thieves, unprivileged,
+    alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, leased, messages,
+    mistaken, networks, podman, released, review, smoke, stacks, sweep, thief, thieves, unprivileged,
 };
 
 pub(crate) fn play(args: &[String]) -> ExitCode {
@@ -45,6 +45,7 @@ fn act(args: &[&str]) -> Outcome {
         ["local-container"] => smoke::local_container(),
         ["squat", number] => asked::squat(number),
         ["passed-on"] => asked::at_home(),
+        ["node-of-an-engine"] => messages::node_of_an_engine(),
         ["run-web", image] => mistaken::run_web(image),
         ["leave-container", image] => elsewhere::leave_container(image),
         ["leased-containers", image, leases, count] => leased::containers(image, leases, count.parse()?),

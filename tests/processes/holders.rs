@@ -34,7 +34,8 @@ fn holder(host: Ipv4Addr, test: &str) -> Result<(Worker, u16)> {
     Ok((worker, port))
 }
 
-fn program() -> String {
+/// The name of this one.
+pub(crate) fn program() -> String {
     // The kernel keeps 15 bytes of a program's name.
     let exe = std::env::current_exe().unwrap();
     exe.file_name().unwrap().to_str().unwrap().chars().take(15).collect()

@@ -18,6 +18,7 @@ mod leaks;
 mod leases;
 mod limits;
 mod lives;
+mod messages;
 #[cfg(feature = "registry")]
 mod names;
 mod node_ends;
@@ -41,6 +42,8 @@ mod watchdogs;
 
 #[path = "../support/harness.rs"]
 mod harness;
+#[path = "../support/message.rs"]
+mod message;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/thief.rs"]
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         limits::tests(),
         watchdogs::tests(),
         lives::tests(),
+        messages::tests(),
         #[cfg(feature = "registry")]
         names::tests(),
         node_ends::tests(),

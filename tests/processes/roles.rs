@@ -19,8 +19,8 @@ use crate::redis_leases;
 use crate::support::*;
 pub(crate) use crate::worker::{hear, say, stay};
 use crate::{
-    Outcome, activation, clusters, events, kernel, lanes, limits, lives, node_ends, node_programs, nodes,
-    orphans, preferences, progress, ready, real_programs, refusals, thief, thieves, udp, watchdogs,
+    Outcome, activation, clusters, events, kernel, lanes, limits, lives, messages, node_ends, node_programs,
+    nodes, orphans, preferences, progress, ready, real_programs, refusals, thief, thieves, udp, watchdogs,
 };
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
@@ -121,6 +121,7 @@ fn act(args: &[&str]) -> Outcome {
         ["events-traced"] => events::live_traced(),
         ["progress"] => progress::choose(),
         ["progress-threads"] => progress::choose_at_once(),
+        ["messages", ref args @ ..] => messages::play(args),
         ["few-files"] => limits::few_files(),
         ["few-processes"] => limits::few_processes(),
         ["change-memory"] => watchdogs::change_memory(),

@@ -1,5 +1,10 @@
 //! Packages of their own, whose tests fail.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "the tool that writes them anew puts hashes around")]
+
+use expect_test::expect;
+
+use crate::message::{Message, Says};
 use crate::package::cargo;
 
 /// trybuild makes no test builds, and in any other `#[test]` takes its function away.
@@ -10,9 +15,19 @@ fn below_the_test_attribute_the_order_is_told() {
     let output = cargo("below", &["check", "--tests", "--quiet"], tests);
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && words.contains("functions used as tests can not have"), "{words}");
-    let ours = "no test attribute below `#[with_ports]`: it stands above `#[test]`";
-    assert_eq!(words.matches(ours).count(), 1, "{words}");
-    assert!(words.contains("src/lib.rs:2:1"), "at our attribute: {words}");
+    let (_, ours) = words.split_once("error: no test").expect("ours");
+    let ours = ours.split("\n\n").next().unwrap_or_default();
+    assert_eq!(words.matches("#[with_ports]`: ").count(), 1, "{words}");
+    // Where, on which line, and in the words that `cases` has: what the compiler says belongs to it.
+    let expected = expect![[r#"
+        error: no test attribute below `#[with_ports]`: it stands above `#[test]`, `#[tokio::test]`, `#[rstest]` and the like
+         --> src/lib.rs:2:1
+          |
+        2 | #[heldport::with_ports(1)]
+          | ^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = note: this error originates in the attribute macro `heldport::with_ports` (in Nightly builds, run with -Z macro-backtrace for more info)"#]];
+    expected.assert_eq(&format!("error: no test{ours}"));
 }
 
 const FAILING: &str = r#"
@@ -117,9 +132,30 @@ fn a_test_without_its_ports_fails_with_the_whole_error() {
         "panicked at src/lib.rs:4:1:\n#[with_ports]: 2 ports cannot be acquired at once: ask for 1 to 1",
         "#[with_ports]: the port range 26000..=25000 cannot be used: it is reversed",
         "note: test did not panic as expected",
-        "next: put `#[with_ports]` above `#[tokio::test]`, or take a `HeldPort`",
     ] {
         assert!(said.contains(words), "{words:?} is not in\n{said}");
     }
     assert!(!said.contains("unwrap"), "{said}");
+    order_of_attributes(&said);
+}
+
+/// The runtime is made by the attribute that the ports come in front of.
+fn order_of_attributes(said: &str) {
+    let (_, panicked) = said.split_once("---- outside_the_runtime stdout ----\n").expect("it has failed");
+    let (_, message) = panicked.split_once("panicked at ").expect("a panic");
+    let message = message.split("\n\n").next().unwrap_or_default();
+    let message = message.split("\nnote: ").next().unwrap_or_default();
+    let checked = Message::read(message).check(
+        Says {
+            number: "src/lib.rs:",
+            holder: "#[with_ports]: ",
+            reason: "in a tokio runtime",
+            next: "put `#[with_ports]` above `#[tokio::test]`",
+        },
+        &expect![[r#"
+            src/lib.rs:27:1:
+            #[with_ports]: a tokio socket can only be made in a tokio runtime
+            next: put `#[with_ports]` above `#[tokio::test]`, or take a `HeldPort`"#]],
+    );
+    checked.expect("a message that helps");
 }

@@ -10,6 +10,8 @@ mod package;
 #[allow(dead_code, reason = "one image of several")]
 #[path = "../docker/images.rs"]
 mod images;
+#[path = "../support/message.rs"]
+mod message;
 #[path = "../support/nextest.rs"]
 mod nextest;
 #[cfg(feature = "docker")]

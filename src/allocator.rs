@@ -76,8 +76,8 @@ impl PortAllocator {
     /// # Errors
     /// [`Error::RangeExhausted`] if every number that may be tried is in use, [`Error::PermissionDenied`] for a
     /// privileged number without the right to it, [`Error::TooManyOpenFiles`] at the process's file limit,
-    /// [`Error::InvalidVariable`] for a `HELDPORT_LANE` that makes no sense, [`Error::System`] for what the system should
-    /// not refuse.
+    /// [`Error::InvalidVariable`] for a `HELDPORT_LANE` that makes no sense, [`Error::Coordinator`] if numbers are to be
+    /// leased and cannot, [`Error::System`] for what the system should not refuse.
     pub fn acquire(&self) -> Result<HeldPort> {
         self.acquire_for(None, &[])
     }
@@ -133,8 +133,9 @@ impl HeldPort {
     ///
     /// # Errors
     /// [`Error::RangeExhausted`] if every number of the default range is in use, [`Error::TooManyOpenFiles`] at
-    /// the process's file limit, [`Error::InvalidVariable`] for a `HELDPORT_LANE` that makes no sense, [`Error::System`]
-    /// for what the system should not refuse.
+    /// the process's file limit, [`Error::InvalidVariable`] for a `HELDPORT_LANE` that makes no sense,
+    /// [`Error::Coordinator`] if `HELDPORT_LEASES` wants numbers leased and they cannot be, [`Error::System`] for what the
+    /// system should not refuse.
     pub fn acquire() -> Result<Self> {
         PortAllocator::global().acquire()
     }

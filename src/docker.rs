@@ -77,7 +77,6 @@
 //!   [`keep_port`](ContainerSpec::keep_port) and in a [`TestNode`](crate::TestNodeBuilder::container). Each later start
 //!   is on this number. While the container is stopped nobody keeps it: who takes it there is waited for, and if that
 //!   is in vain, the engine's refusal is the error.
-//!
 //! - Where several machines, or containers, use one engine, each chooses by what it knows, and meets the others' numbers
 //!   as refusals. With a [coordinator](crate::coordinate) they lease numbers instead, known before the start and each
 //!   one's own until it lets go of it: by [`ContainerSpec::allocator`], or that of a node, a cluster or a compose
@@ -87,8 +86,8 @@
 //! [cluster](crate::TestCluster), which chooses before it has an engine, they may be.
 //!
 //! Ports are published on all of the engine's addresses then, unless it is reached at a loopback address, or
-//! [`host`](ContainerSpec::host) names one that is none: think of who can reach them. The nodes of a [cluster](crate::TestCluster) know each other's numbers, but at
-//! 127.0.0.1.
+//! [`host`](ContainerSpec::host) names one that is none: think of who can reach them. The nodes of a
+//! [cluster](crate::TestCluster) know each other's numbers, but at 127.0.0.1.
 //!
 //! # Compose files
 //!
@@ -113,8 +112,8 @@
 //!   `::1` at all, as Podman's default network has no IPv6.
 //! - Of a container that somebody else removes, [`Error::Ended`](crate::Error::Ended) may tell exit code 0; and a command
 //!   inside of one that somebody else kills may seem to have ended by itself.
-//! - Of two containers that are started on one number at once, the one that gets it
-//!   may not be reached: the other one's packet filter rules are in its way.
+//! - Of two containers that are started on one number at once, the one that gets it may not be reached: the other one's
+//!   packet filter rules are in its way.
 //! - It takes up to a second to stop, kill or remove a container.
 //! - With [`Publishing::Elsewhere`] it is recognised; containers are not run so in tests, since a first try of it had no
 //!   answer from one.

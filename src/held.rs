@@ -142,8 +142,8 @@ impl HeldPort {
     ///
     /// # Errors
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system's ability to lend, checked once per
-    /// process, cannot be found out now; [`Error::LeaseLost`], if it is [leased](Self::check_lease). The port is then as
-    /// it was.
+    /// process, cannot be found out now; if it is [leased](Self::check_lease), [`Error::LeaseLost`] or
+    /// [`Error::Coordinator`]. The port is then as it was.
     pub fn lend(&self) -> Result<()> {
         self.check_lease()?;
         // A listener that stays is for the server to find.
@@ -214,7 +214,8 @@ impl HeldPort {
     /// [`Error::InUse`] if somebody listens on it already: an earlier listener of this process at once, another
     /// process (a borrower, a child just killed) if it has not let go after half a second.
     /// [`Error::WrongProtocol`] if the port is held for UDP alone. [`Error::TooManyOpenFiles`] or [`Error::System`]
-    /// if the system refuses. The port stays as it was.
+    /// if the system refuses. If it is [leased](Self::check_lease), [`Error::LeaseLost`] or [`Error::Coordinator`]. The
+    /// port stays as it was.
     pub fn listen(&self) -> Result<TcpListener> {
         let listener = self.listener()?;
         self.registration.handed_over("a listener over the hold");
@@ -231,7 +232,7 @@ impl HeldPort {
     /// # Errors
     /// A [`HandOverError`] that gives the port back: [`Error::WrongProtocol`] if it is held for UDP alone,
     /// [`Error::InUse`] if an earlier listener is still there, or a borrower that has not let go after half a second;
-    /// else as [`reclaim`](Self::reclaim), for a lent port.
+    /// those of [`check_lease`](Self::check_lease); else as [`reclaim`](Self::reclaim), for a lent port.
     pub fn into_listener(mut self) -> Result<HeldListener, HandOverError> {
         let grace = ForkGrace::new();
         loop {

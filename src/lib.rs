@@ -37,9 +37,9 @@
 //! | a server, as a task or a child process, waited for, restarted and ended | [`TestNode`] |
 //! | a container on a port that was never free | `docker::Docker`, or a [`TestNode`] with one (feature `docker`) |
 //! | several of them that know each other | [`TestCluster`] |
+//! | what `testcontainers` was for | `docker`; `guide::testcontainers` has a row for each of its calls (feature `docker`) |
 //! | a port, and its own way with it | [`HeldPort::acquire`] |
 //! | numbers that machines or containers share | [`coordinate`]: `FileLeases`, `RedisLeases` (features `file-leases`, `redis`) |
-//! | a server that other processes find by its name | `HeldPort::named` and `lookup` (feature `registry`) |
 //! | a port that other processes find by name | `HeldPort::named`, and `lookup` there (feature `registry`) |
 //! | ports of a range, or an address, several at once, the same every run | [`PortAllocator`]; [`guide::choosing`] has a row for every habit |
 //!
@@ -130,6 +130,20 @@
 //! [`stats()`] counts for the process, [`PortAllocator::stats`] for an allocator. Every step is a [`PortEvent`] for
 //! [`on_event`](PortAllocatorBuilder::on_event), and a `tracing` event; `HELDPORT_DEBUG=1` prints them to stderr without
 //! a subscriber. [`console_progress`] shows there how ports are chosen, for people.
+//!
+//! # Variables of the environment
+//!
+//! None has to be set. An empty one counts as not set.
+//!
+//! | variable | what it says | more in |
+//! |---|---|---|
+//! | `HELDPORT_DEBUG=1` | every event is printed to stderr | [`PortEvent`] |
+//! | `HELDPORT_LANE=0/4` | which part of a range this process tries first | [`Lane`] |
+//! | `HELDPORT_LEASES` | where numbers are leased: a directory, or the URL of a Redis server | [`coordinate`] |
+//! | `HELDPORT_STATE_DIR` | where sticky numbers are remembered | [`state_dir`](PortAllocatorBuilder::state_dir) |
+//! | `TMPDIR` | where files of nodes, and names of ports, are kept | [`ProgramSpec::file`], `HeldPort::named` |
+//! | `DOCKER_HOST` | which engine runs containers | `docker::Docker::connect` |
+//! | `HELDPORT_DOCKER_HOST_IP` | at which address that engine's published ports are reached | `docker::Publishing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -60,8 +60,8 @@
 //! ```
 //!
 //! Parts are tried in their order. In a range, processes and tests start apart from each other ([`Lane`]), so that they
-//! seldom meet. Jobs that share a machine say which is whose: `HELDPORT_LANE=0/4` to `3/4`. A counter per test knows nothing of other processes: a second run on the machine, or a number that was
-//! never let go, and it fails.
+//! seldom meet. Jobs that share a machine say which is whose: `HELDPORT_LANE=0/4` to `3/4`. A counter per test knows
+//! nothing of other processes: a second run on the machine, or a number that was never let go, and it fails.
 //!
 //! # A preference
 //!

@@ -53,8 +53,8 @@ impl HeldPort {
         Ok(child)
     }
 
-    /// What a child is to inherit of this port, TCP first, each under this name, or `heldport`. The hold stays. The child has them once
-    /// [`imp::spawn_with_sockets`] has started it; then call [`passed_to_child`](Self::passed_to_child).
+    /// What a child is to inherit of this port, TCP first, each under this name, or `heldport`. The hold stays. The child
+    /// has them once [`imp::spawn_with_sockets`] has started it; then call [`passed_to_child`](Self::passed_to_child).
     pub(crate) fn sockets_for_child(&self, name: Option<&str>) -> Result<Vec<(Socket, String)>> {
         let protocol = self.protocol();
         // Before the listener, of which a hold that cannot lend makes place: this one leaves the port as it was.

@@ -156,8 +156,8 @@ impl HeldPort {
     ///
     /// # Errors
     /// [`Error::Stolen`] if a stranger listens on any leg, [`Error::TooManyOpenFiles`] if the process has no file
-    /// left to find out with, [`Error::NotReady`] if nobody listens in time, or at once
-    /// if the port is not lent and nobody listens.
+    /// left to find out with, [`Error::NotReady`] if nobody listens in time, or at once if the port is not lent and nobody
+    /// listens; when somebody does, those of [`check_lease`](Self::check_lease).
     pub fn wait_borrowed(&self, timeout: Duration) -> Result<Borrower> {
         let mut watch = Watch::new(self, timeout);
         loop {

@@ -31,7 +31,8 @@ impl HeldPort {
     ///
     /// # Errors
     /// A [`HandOverError`] that gives the port back: [`Error::WrongProtocol`] if it is not held for UDP,
-    /// [`Error::InUse`] if it is lent and a borrower has it for UDP, else as [`reclaim`](Self::reclaim).
+    /// [`Error::InUse`] if it is lent and a borrower has it for UDP, those of [`check_lease`](Self::check_lease), else as
+    /// [`reclaim`](Self::reclaim).
     pub fn into_udp_socket(self) -> Result<HeldUdpSocket, HandOverError> {
         if let Err(error) = self.check_lease() {
             return Err(HandOverError { error, port: self });
@@ -88,7 +89,7 @@ impl HeldPort {
     /// [`Error::WrongProtocol`] if the port is not held for UDP. Where it is lent, [`Error::InUse`] if a borrower has
     /// it for UDP that has not let go after half a second, [`Error::Stolen`] if a stranger has.
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system refuses, or an earlier server has connected the
-    /// socket. The port stays as it was.
+    /// socket. Those of [`check_lease`](Self::check_lease). The port stays as it was.
     pub fn udp_socket(&self) -> Result<UdpSocket> {
         let socket = self.udp_handle()?;
         self.renew(&socket)?;

@@ -46,7 +46,7 @@ fn no_file_needs_much_scrolling() {
 
 #[test]
 fn every_feature_is_explained_where_users_look() {
-    let manifest = read("Cargo.toml");
+    let manifest = manifest();
     let features = manifest.split("[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
     let (readme, mut before) = (read("README.md"), "");
     for line in features.lines() {
@@ -56,6 +56,19 @@ fn every_feature_is_explained_where_users_look() {
         }
         before = line;
     }
+}
+
+#[test]
+fn a_release_is_one_in_all_its_places() {
+    let version = env!("CARGO_PKG_VERSION");
+    let latest = read("CHANGELOG.md").lines().find(|line| line.starts_with("## ")).map(str::to_owned);
+    let latest = latest.expect("CHANGELOG.md tells a release");
+    let released = latest.strip_prefix(&format!("## {version} - ")).is_some_and(|date| date.len() == 10);
+    assert!(released || latest == "## Unreleased", "{latest} is not {version}");
+    // The attribute calls what is private here: of another release, it would not compile.
+    let pin = format!("version = \"={version}\"");
+    let is_pinned = |line: &str| line.starts_with("heldport-macros = ") && line.contains(&pin);
+    assert!(manifest().lines().any(is_pinned), "Cargo.toml has heldport-macros without {pin}");
 }
 
 /// From top to bottom, as CONTRIBUTING.md has them.
@@ -130,6 +143,11 @@ fn rust_files(directory: &str) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// As it was written: a package has another one, made of it.
+fn manifest() -> String {
+    fs::read_to_string(root().join("Cargo.toml.orig")).unwrap_or_else(|_| read("Cargo.toml"))
 }
 
 fn read(file: &str) -> String {

@@ -5,6 +5,7 @@
 //! cargo run --release -p heldport-peers --bin storm         what it prevents: conflicts between processes
 //! ```
 
+pub mod cli;
 pub mod machine;
 pub mod peers;
 pub mod raw;

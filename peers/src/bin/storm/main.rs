@@ -13,14 +13,14 @@ mod args;
 mod process;
 mod tally;
 
-use std::process::{ExitCode, exit};
-use std::thread;
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
+use clap::Parser;
 use heldport_peers::peers::Peer;
 use heldport_peers::worker::{self, Worker};
-use heldport_peers::{machine, table::Table};
+use heldport_peers::{cli, machine, table::Table};
 
 use args::Args;
 use process::Report;
@@ -36,8 +36,8 @@ fn main() -> Result<ExitCode> {
     if worker::role().as_deref() == Some(process::ROLE) {
         process::play()?;
     }
-    let args = Args::parse(std::env::args().skip(1))?;
-    stop_after(LIMIT);
+    let args = Args::parse().within_bounds().unwrap_or_else(|e| e.exit());
+    cli::stop_after(LIMIT);
     println!("{args}; {}\n", machine::describe());
     let mut table = Table::new(&Tally::HEADER);
     let mut as_promised = true;
@@ -52,15 +52,6 @@ fn main() -> Result<ExitCode> {
     Ok(if args.check && !as_promised { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The processes end with this one: their input does.
-fn stop_after(limit: Duration) {
-    thread::spawn(move || {
-        thread::sleep(limit);
-        eprintln!("STOPPED: the storm was not over after {limit:?}");
-        exit(2);
-    });
-}
-
 fn storm(peer: &Peer, args: &Args) -> Result<Tally> {
     let (mut tally, started) = (Tally::default(), Instant::now());
     for _ in 0..args.rounds {
@@ -73,7 +64,7 @@ fn storm(peer: &Peer, args: &Args) -> Result<Tally> {
 /// All start together (or spread as asked for), and all keep their numbers and listeners until the last one
 /// is done.
 fn round(peer: &Peer, args: &Args) -> Result<Vec<Report>> {
-    let role_args = [peer.name.to_owned(), args.ports.to_string(), args.pause.as_millis().to_string()];
+    let role_args = [peer.name.to_owned(), args.ports.to_string(), args.pause_ms.as_millis().to_string()];
     let start = |_| Worker::spawn(process::ROLE, &role_args);
     let mut workers: Vec<Worker> = (0..args.processes).map(start).collect::<Result<_>>()?;
     for worker in &mut workers {
@@ -82,7 +73,7 @@ fn round(peer: &Peer, args: &Args) -> Result<Vec<Report>> {
     let mut go = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)? + HEAD_START;
     for worker in &mut workers {
         worker.tell(go.as_micros())?;
-        go += args.spread / args.processes;
+        go += args.spread_ms / args.processes;
     }
     workers.iter_mut().map(|worker| worker.answer()?.parse()).collect()
 }

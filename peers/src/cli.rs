@@ -131,7 +131,7 @@ struct GroupEnd(Child);
 impl GroupEnd {
     fn of(leader: &Child) -> Result<Self> {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "read -r _; kill -9 -- \"-$1\"", "sh", &leader.id().to_string()]);
+        shell.args(["-c", "read -r _; kill -s KILL -- \"-$1\"", "sh", &leader.id().to_string()]);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C is not for it: it would be gone before its time.
         Ok(Self(shell.process_group(0).spawn()?))

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod cli;
+pub mod crowd;
 pub mod machine;
 pub mod peers;
 pub mod raw;

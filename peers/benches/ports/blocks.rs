@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use heldport_peers::crowd::{self, CROWDED, every, first_of};
 use heldport_peers::raw::{self, FREE, Numbers};
 
-use crate::crowd::{self, CROWDED, every, first_of};
 use crate::effort::Effort;
 use crate::many::room;
 use crate::row::Row;

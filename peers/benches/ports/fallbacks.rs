@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use heldport::{PortAllocator, PortAllocatorBuilder};
+use heldport_peers::crowd::{self, CROWDED, first_of};
 use heldport_peers::{machine, raw};
 
-use crate::crowd::{self, CROWDED, first_of};
 use crate::effort::Effort;
 use crate::row::Row;
 use crate::turns::{Watch, batch, medians};

@@ -12,7 +12,6 @@
 //! are the medians of their turns, and the ratios between them.
 
 mod blocks;
-mod crowd;
 mod crowded;
 mod directory;
 mod docker;
@@ -39,7 +38,7 @@ mod turns;
 mod watchdog;
 
 use anyhow::{Result, bail};
-use heldport_peers::{machine, worker};
+use heldport_peers::{crowd, machine, worker};
 
 use effort::Effort;
 use row::{Row, table};

@@ -136,9 +136,9 @@ impl HeldPort {
     /// [`release_first`](crate::PortAllocatorBuilder::release_first)), the sockets are closed here and
     /// taken back by [`reclaim`](Self::reclaim).
     ///
-    /// What is left of an earlier [`listen`](Self::listen), or of the sockets that are closed here, in a child that
-    /// another thread is starting, has half a second to go: the server could not bind beside it, and
-    /// [`wait_borrowed`](Self::wait_borrowed) would take it for the server.
+    /// What is left of an earlier [`listen`](Self::listen), of a borrower of this process that `wait_borrowed` has found, or
+    /// of the sockets that are closed here, in a child that another thread is starting, has half a second to go: the server
+    /// could not bind beside it, and [`wait_borrowed`](Self::wait_borrowed) would take it for the server.
     ///
     /// # Errors
     /// [`Error::TooManyOpenFiles`] or [`Error::System`] if the system's ability to lend, checked once per

@@ -273,6 +273,9 @@ impl<'a> Watch<'a> {
             }
             if missing.is_none() {
                 self.port.check_lease()?;
+                if borrower.is_this_process() {
+                    self.port.hold.lock().expect_copies();
+                }
                 self.port.emit_borrowed(&borrower);
                 return Ok(Look::Found(Box::new(borrower)));
             }

@@ -103,6 +103,11 @@ impl Hold {
         }
     }
 
+    /// A listener of this process is over the hold, that was bound by number: it may leave copies as one of `listen` does.
+    pub(super) fn expect_copies(&mut self) {
+        self.copied = true;
+    }
+
     /// The error if somebody listens on the closed hold after a listener of ours.
     pub(super) fn check_for_copies(&mut self) -> Result<()> {
         if !self.copied || self.is_lent() {

@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use heldport::{HeldPort, PortAllocator};
 use libtest_mimic::Trial;
 
-use crate::support::private_block;
+use crate::support::{PATIENCE, private_block};
 use crate::{Outcome, test};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -54,8 +54,13 @@ fn again_beside_forks() -> Outcome {
             let port = allocator.acquire_exact(*range.start())?;
             drop(port.listen()?);
             drop(port.listen()?);
-            port.lend()?;
-            drop(TcpListener::bind(port.addr())?);
+            for _life in 0..2 {
+                port.lend()?;
+                let server = TcpListener::bind(port.addr())?;
+                port.wait_borrowed(PATIENCE)?;
+                port.reclaim()?;
+                drop(server);
+            }
             drop(port.into_listener()?);
             Ok(())
         });

@@ -5,8 +5,11 @@
 //! cargo run --release -p heldport-peers --bin storm         what it prevents: conflicts between processes
 //! ```
 
+pub mod acts;
+pub mod apart;
 pub mod cli;
 pub mod crowd;
+pub mod left;
 pub mod machine;
 pub mod peers;
 pub mod raw;

@@ -26,6 +26,13 @@ pub fn bind(ip: IpAddr, port: u16) -> io::Result<Socket> {
     bind_as(Type::STREAM, ip, port)
 }
 
+/// Whether nobody has the number at these addresses, for TCP and UDP. Closed connections in TIME_WAIT count as somebody.
+#[must_use]
+pub fn is_free(legs: &[IpAddr], port: u16) -> bool {
+    let is_free = |ip: &IpAddr| bind(*ip, port).is_ok() && bind_as(Type::DGRAM, *ip, port).is_ok();
+    legs.iter().all(is_free)
+}
+
 fn bind_as(transport: Type, ip: IpAddr, port: u16) -> io::Result<Socket> {
     let socket = Socket::new(if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }, transport, None)?;
     socket.bind(&SocketAddr::new(ip, port).into())?;

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio, exit};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 
 /// Tells a process of this binary what it is there for. Unset in the one that the user started.
-const ROLE: &str = "HELDPORT_PEERS_ROLE";
+pub const ROLE: &str = "HELDPORT_PEERS_ROLE";
 
 /// The part that this process plays for the one that started it.
 #[must_use]
@@ -37,6 +37,12 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts this binary in `role`, with what the role wants to know.
     ///
     /// # Errors
@@ -49,9 +55,19 @@ impl Worker {
     ///
     /// # Errors
     /// If the system cannot start it.
-    pub fn start(mut command: Command) -> Result<Self> {
+    pub fn start(command: Command) -> Result<Self> {
+        Self::start_by(command, |mut command| {
+            command.spawn().with_context(|| format!("cannot start {command:?}"))
+        })
+    }
+
+    /// The same, in another way to start it.
+    ///
+    /// # Errors
+    /// If the system cannot start it.
+    pub fn start_by(mut command: Command, start: impl FnOnce(Command) -> Result<Child>) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let mut child = start(command)?;
         let answers = BufReader::new(child.stdout.take().context("stdout is piped")?);
         Ok(Self { child, answers })
     }
@@ -73,6 +89,29 @@ impl Worker {
         let mut line = String::new();
         ensure!(self.answers.read_line(&mut line)? > 0, "a worker ended without an answer");
         Ok(line.trim_end().to_owned())
+    }
+
+    /// `kill -9`, reaped. Returns all that it has said since the last answer.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn kill_and_read(mut self) -> Result<String> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let mut said = String::new();
+        self.answers.read_to_string(&mut said)?;
+        Ok(said)
+    }
+
+    /// Ends its input, and waits until it has ended.
+    ///
+    /// # Errors
+    /// If it was not well.
+    pub fn finish(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status = self.child.wait()?;
+        ensure!(status.success(), "a worker: {status}");
+        Ok(())
     }
 }
 

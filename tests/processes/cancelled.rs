@@ -15,8 +15,8 @@ use libtest_mimic::Trial;
 
 use crate::Outcome;
 use crate::lives::{SIGKILL, assert_is_down, assert_serves, command, pid, server};
+use crate::marks::{MARK, living};
 use crate::nodes::{BY_SOCKETS, LENT, RELEASED_FIRST, Way, is_alive};
-use crate::orphans::{MARK, living};
 use crate::servers::pid_of;
 use crate::support::{PATIENCE, any_number, assert_nobody_else_can_bind};
 use crate::worker::role;

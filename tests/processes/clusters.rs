@@ -11,8 +11,8 @@ use heldport::{Error, NodePorts, Ready, TestCluster};
 use libtest_mimic::Trial;
 
 use crate::Outcome;
+use crate::marks::{MARK, living};
 use crate::nodes::{LENT, RELEASED_FIRST, Way};
-use crate::orphans::{MARK, living};
 use crate::roles::{say, serve};
 use crate::servers::pid_of;
 use crate::support::{PATIENCE, REUSE_PORT, any_number, assert_nobody_else_can_bind, in_a_moment, listen};

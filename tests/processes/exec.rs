@@ -8,7 +8,7 @@ use heldport::HeldPort;
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::node_ends::is_zombie;
+use crate::marks::is_zombie;
 use crate::program::{Ended, Program, example, example_path, run};
 use crate::servers::http;
 use crate::support::{PLAIN, V4, assert_is_free, bind, is_in_use, wait_until};

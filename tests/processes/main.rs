@@ -42,6 +42,8 @@ mod watchdogs;
 
 #[path = "../support/harness.rs"]
 mod harness;
+#[path = "../support/marks.rs"]
+mod marks;
 #[path = "../support/message.rs"]
 mod message;
 #[path = "../support/mod.rs"]

@@ -12,6 +12,7 @@ use heldport::{Ready, TestNode, TestNodeBuilder};
 use libtest_mimic::Trial;
 
 use crate::lives::wait_until_ended;
+use crate::marks::is_zombie;
 use crate::nodes::{BY_SOCKETS, is_alive, node_in_role, run};
 use crate::servers::http;
 use crate::support::{PATIENCE, V4, in_a_moment, wait_until, wait_until_refused};
@@ -107,11 +108,6 @@ fn killed() -> Outcome {
     // Nobody is left to reap it but init, or whoever stands for it.
     wait_until("the child is gone", || !is_alive(pid) || is_zombie(pid));
     Ok(())
-}
-
-pub(crate) fn is_zombie(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
 /// The system ends a child with the thread that forked it.

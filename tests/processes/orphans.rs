@@ -13,7 +13,7 @@ use heldport::{Error, PortAllocator, TestNode, TestNodeBuilder};
 use libtest_mimic::Trial;
 
 use crate::limits::role_of_nobody;
-use crate::node_ends::is_zombie;
+use crate::marks::{MARK, has_mark, is_zombie, living};
 use crate::nodes::{is_alive, run};
 use crate::servers::nginx;
 use crate::support::{any_number, wait_until};
@@ -22,9 +22,6 @@ use crate::{Outcome, roles, test, test_that_needs};
 
 /// The longest that anything may outlive its test.
 const AT_ONCE: Duration = Duration::from_secs(1);
-
-/// The environment variable whose value marks all that descends from a role.
-pub(crate) const MARK: &str = "HELDPORT_TEST_MARK";
 
 /// What a program may leave: a child, one in another session, a daemon, one with children of its own, in a tree of
 /// several levels. All of them ignore what ends most programs.
@@ -62,19 +59,6 @@ fn marked(mut command: Command) -> Result<(Worker, String)> {
     let mark = format!("{}-{:016x}", std::process::id(), any_number());
     command.env(MARK, &mark);
     Ok((Worker::spawn(command)?, mark))
-}
-
-/// The processes that have the mark, watchdogs included, and have not ended.
-pub(crate) fn living(mark: &str) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| has_mark(*pid, mark) && !is_zombie(*pid)).collect()
-}
-
-fn has_mark(pid: u32, mark: &str) -> bool {
-    let variable = format!("{MARK}={mark}");
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
 }
 
 /// Nothing is left but `rest`, soon after `since`.

@@ -15,7 +15,7 @@ use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
-use crate::node_ends::is_zombie;
+use crate::marks::is_zombie;
 use crate::nodes::{BY_SOCKETS, LENT, RELEASED_FIRST, Way, is_alive};
 use crate::servers::exchange;
 use crate::support::{PATIENCE, assert_nobody_else_can_bind, next_datagram, send, uninterrupted, wait_until};

@@ -1,14 +1,15 @@
-//! Directories of a run's own: temporary files, names, leases and remembered numbers of its processes are there and nowhere
-//! else, so that all that they leave can be seen.
+//! Directories of a run's own: temporary files, names, leases and remembered numbers of its processes are there and
+//! nowhere else, so that all that they leave can be seen.
 
-use std::fs::{self, File};
+use std::env;
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use tempfile::TempDir;
 
 use crate::left;
 
@@ -25,23 +26,26 @@ const OTHERS: [&str; 6] = [
     "XDG_STATE_HOME",
 ];
 
-/// These directories, until this value is dropped.
+/// These directories, until this value is dropped. Those of a run that is killed stay, as all temporary files do.
 #[derive(Debug)]
-pub struct Apart(TempDir);
+pub struct Apart(PathBuf);
 
 impl Apart {
     /// # Errors
     /// The system's.
     pub fn new() -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        fs::create_dir(dir.path().join("tmp"))?;
-        Ok(Self(dir))
+        let path = env::temp_dir().join(format!("heldport-peers-{:016x}", fastrand::u64(..)));
+        // For this user alone, and nobody has been there.
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let apart = Self(path);
+        fs::create_dir(apart.0.join("tmp"))?;
+        Ok(apart)
     }
 
     /// Where numbers are leased.
     #[must_use]
     pub fn leases(&self) -> PathBuf {
-        self.0.path().join("leases")
+        self.0.join("leases")
     }
 
     /// Lets a process, and all that it starts, put everything here.
@@ -49,9 +53,9 @@ impl Apart {
         for name in OTHERS {
             command.env_remove(name);
         }
-        command.env("TMPDIR", self.0.path().join("tmp"));
-        command.env("HELDPORT_STATE_DIR", self.0.path().join("state"));
-        command.env("CARGO_MANIFEST_DIR", self.0.path());
+        command.env("TMPDIR", self.0.join("tmp"));
+        command.env("HELDPORT_STATE_DIR", self.0.join("state"));
+        command.env("CARGO_MANIFEST_DIR", &self.0);
     }
 
     /// Makes everything so old that the next sweep takes what has no owner.
@@ -59,16 +63,16 @@ impl Apart {
     /// # Errors
     /// The system's.
     pub fn age(&self) -> io::Result<()> {
-        age(self.0.path(), SystemTime::now() - AGE)
+        age(&self.0, SystemTime::now() - AGE)
     }
 
-    /// What is here beside what stays by design: the directories, the name of the host, the file by which locks are tried,
-    /// and the numbers of names.
+    /// What is here beside what stays by design: the directories, the name of the host, the file by which locks are
+    /// tried, and the numbers of names.
     ///
     /// # Errors
     /// The system's.
     pub fn left(&self) -> io::Result<Vec<String>> {
-        left::below(self.0.path(), &|name| {
+        left::below(&self.0, &|name| {
             let words: Vec<_> = name.split('/').collect();
             match words[..] {
                 ["tmp" | "state" | "leases"] | ["leases", ".locks"] | ["state", _] => true,
@@ -77,6 +81,13 @@ impl Apart {
                 _ => false,
             }
         })
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // What stays is in the way of nobody.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

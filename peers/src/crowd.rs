@@ -30,7 +30,6 @@ pub fn first_of(range: &RangeInclusive<u16>, len: usize) -> Result<RangeInclusiv
 }
 
 /// Picks from all numbers of a range.
-#[must_use]
 pub fn every(range: &RangeInclusive<u16>) -> PortAllocatorBuilder {
     PortAllocator::builder().range(range.clone()).exclude_well_known(false)
 }

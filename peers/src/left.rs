@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +13,9 @@ use crate::raw;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// Characters of a command line that are shown.
+const SHOWN: usize = 200;
 
 /// Looks again and again until nothing is left, or so long.
 pub fn soon(within: Duration, look: impl Fn() -> Vec<String>) -> Vec<String> {
@@ -90,28 +92,29 @@ fn child(stat: &str, parent: u32) -> Option<String> {
     (words.next()?.parse() == Ok(parent)).then(|| format!("{name}) {state}"))
 }
 
-/// Numbers that somebody has, for TCP or UDP, and who.
+/// What a process was started as, in one line.
+#[must_use]
+pub fn command_line(pid: u32) -> String {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+    format!("pid {pid}: {}", line.trim_end())
+}
+
+/// Numbers that somebody has, for TCP or UDP, and who. What a process has that `is_ours` denies is its matter.
 ///
 /// # Errors
 /// heldport's, in finding out who.
-pub fn bound(numbers: impl IntoIterator<Item = u16>) -> Result<Vec<String>> {
-    let (legs, mut left) = (raw::loopback(), Vec::new());
-    for port in numbers {
-        left.extend(who_has(port, &legs)?);
-    }
-    Ok(left)
-}
-
-fn who_has(port: u16, legs: &[IpAddr]) -> Result<Option<String>> {
-    if raw::is_free(legs, port) {
-        return Ok(None);
-    }
-    // Closed connections are nobody.
+pub fn bound(numbers: impl IntoIterator<Item = u16>, is_ours: impl Fn(u32) -> bool) -> Result<Vec<String>> {
+    let legs = raw::loopback();
+    let busy = numbers.into_iter().filter(|port| !raw::is_free(&legs, *port));
     let both = PortAllocator::builder().protocol(Protocol::TcpAndUdp).build()?;
-    match both.acquire_exact(port) {
-        Ok(_) | Err(Error::InUse { holder: None, retry_after: Some(_), .. }) => Ok(None),
-        Err(e) => Ok(Some(e.to_string().replace('\n', " "))),
-    }
+    let left = busy.filter_map(|port| match both.acquire_exact(port) {
+        // Closed connections are nobody.
+        Ok(_) | Err(Error::InUse { holder: None, retry_after: Some(_), .. }) => None,
+        Err(Error::InUse { holder: Some(holder), .. }) if holder.pid.is_some_and(|pid| !is_ours(pid)) => None,
+        Err(e) => Some(e.to_string().replace('\n', " ")),
+    });
+    Ok(left.collect())
 }
 
 /// Everything below a directory that is not expected, by its path there.

@@ -3,7 +3,13 @@
 //! ```text
 //! cargo bench -p heldport-peers                             what it costs: one table, with targets
 //! cargo run --release -p heldport-peers --bin storm         what it prevents: conflicts between processes
+//! cargo run -p heldport-peers --bin thief -- --check        what can be stolen, and what cannot
+//! cargo run -p heldport-peers --bin crowd -- -- command…    a command while most numbers are taken
+//! cargo run -p heldport-peers --bin kill                    what is left of processes that are killed: nothing
+//! cargo run -p heldport-peers --bin soak                    a minute of everything, and what is left: nothing
 //! ```
+//!
+//! Each binary keeps to the loopbacks, is bounded in count and time, and stops by itself; `--help` tells the bounds.
 
 pub mod acts;
 pub mod apart;

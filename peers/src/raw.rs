@@ -26,7 +26,7 @@ pub fn bind(ip: IpAddr, port: u16) -> io::Result<Socket> {
     bind_as(Type::STREAM, ip, port)
 }
 
-/// Whether nobody has the number at these addresses, for TCP and UDP. Closed connections in TIME_WAIT count as somebody.
+/// Whether nobody has the number at these addresses, for TCP and UDP. Closed connections (TIME_WAIT) count as somebody.
 #[must_use]
 pub fn is_free(legs: &[IpAddr], port: u16) -> bool {
     let is_free = |ip: &IpAddr| bind(*ip, port).is_ok() && bind_as(Type::DGRAM, *ip, port).is_ok();

@@ -14,10 +14,12 @@ use heldport_peers::{raw, worker};
 const AROUND: Duration = Duration::from_secs(60);
 
 const AFTER: &str = "\
-Loopback only, TCP: each number on 127.0.0.1 and ::1. The numbers are held as heldport holds its own, in as many processes as
-the limit of open files asks for, and free again when it ends, however that is.
+Loopback only, TCP: each number on 127.0.0.1 and ::1. The numbers are held as heldport holds its
+own, in as many processes as the limit of open files asks for, and free again when it ends, however
+that is.
 
-Exit codes: the command's; 0 without one, 1 if something failed, 2 for a wrong command line or if the command had to be ended.
+Exit codes: the command's; 0 without one, 1 if something failed, 2 for a wrong command line or if
+the command had to be ended.
 
 Examples:
   crowd --fill 90 -- cargo nextest run         the tests with a tenth of the numbers

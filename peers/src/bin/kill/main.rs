@@ -4,7 +4,6 @@
 mod marks;
 mod victim;
 
-use std::fs;
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::thread;
@@ -19,7 +18,7 @@ use heldport_peers::apart::Apart;
 use heldport_peers::worker::{self, Worker};
 use heldport_peers::{cli, left};
 
-use marks::living;
+use marks::{has_mark, living};
 use victim::{LISTER, SWEEPER, VICTIM, Victim};
 
 /// The longest that all of it may take.
@@ -28,16 +27,21 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// The longest that anything may outlive its process.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// What has not gone by then does not go.
+const LATER: Duration = Duration::from_secs(5);
+
 /// In which a process is killed. It is doing what tests do in this time: most acts take less.
 const MOMENTS: u64 = 120_000; // microseconds
 
 const AFTER: &str = "\
-What they do: they acquire ports in every way, serve on them, lend them to children, start nodes that are children, use UDP, lease
-numbers in files, give ports names, remember numbers. Loopback only, and numbers of the range alone; files are in a directory
-of its own. It ends after 600 s at the latest.
+What they do: they acquire ports in every way, serve on them, lend them to children, start nodes
+that are children, use UDP, lease numbers in files, give ports names, remember numbers. Loopback
+only, and numbers of the range alone; files are in a directory of its own. It ends after 600 s at
+the latest.
 
-Proven within a second of each kill: no process is left that it has started; all numbers that it had can be bound exclusively, for
-TCP and UDP (closed connections apart); it has no lease and no name. At the end, after a sweep: no file is left that has an owner.
+Proven within a second of each kill: no process is left that it has started; all numbers that it had
+can be bound exclusively, for TCP and UDP (closed connections apart); it has no lease and no name.
+At the end, after a sweep: no file of a dead owner is left.
 
 Exit codes: 0, 1 with what is left, 2 for a wrong command line or after 600 s.
 
@@ -59,7 +63,7 @@ struct Args {
     #[arg(long, default_value_t = 2, value_parser = value_parser!(u16).range(1..=8))]
     threads: u16,
     /// The numbers, of which each process has its part: 50 or more for each
-    #[arg(long, default_value = "12000-12999", value_parser = cli::range)]
+    #[arg(long, default_value = "62000-62899", value_parser = cli::range)]
     range: RangeInclusive<u16>,
     #[command(flatten)]
     seed: cli::Seed,
@@ -143,13 +147,11 @@ impl Scene {
         let (pid, killed) = (process.pid(), Instant::now());
         let said = process.kill_and_read()?;
         let (numbers, mut left) = victim::said(&said);
-        let within = || AT_ONCE.saturating_sub(killed.elapsed());
-        let command = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let alive = || {
-            living(&mark).into_iter().map(|pid| format!("process {pid}: {}", command(pid).replace('\0', " ")))
-        };
-        left.extend(left::soon(within(), || alive().collect()));
-        left.extend(left::soon(within(), || left::bound(numbers.iter().copied()).unwrap_or_else(untold)));
+        let alive = || living(&mark).into_iter().map(left::command_line).collect();
+        left.extend(at_once(killed, alive));
+        let is_ours = |pid| has_mark(pid, &mark);
+        let bound = || left::bound(numbers.iter().copied(), is_ours).unwrap_or_else(|e| vec![e.to_string()]);
+        left.extend(at_once(killed, bound));
         let after = killed.elapsed();
         let leases = self.leases.list()?.into_iter().filter(|lease| lease.owner.pid == pid);
         left.extend(leases.map(|lease| lease.to_string()));
@@ -178,8 +180,15 @@ impl Scene {
     }
 }
 
-fn untold(error: anyhow::Error) -> Vec<String> {
-    vec![error.to_string()]
+/// What is left a second after the kill, and whether it goes at all.
+fn at_once(killed: Instant, look: impl Fn() -> Vec<String>) -> Vec<String> {
+    let late = left::soon(AT_ONCE.saturating_sub(killed.elapsed()), &look);
+    if late.is_empty() {
+        return late;
+    }
+    let goes = left::soon(LATER, &look).is_empty();
+    let told = if goes { format!("gone after {:.1?}", killed.elapsed()) } else { "still there".to_owned() };
+    late.into_iter().map(|found| format!("{found} ({told})")).collect()
 }
 
 /// One that was killed.

@@ -19,7 +19,7 @@ pub(crate) const LISTER: &str = "lister";
 pub(crate) const SWEEPER: &str = "sweeper";
 
 /// The numbers of the one that sweeps.
-pub(crate) const SWEEPERS: RangeInclusive<u16> = 11_900..=11_999;
+pub(crate) const SWEEPERS: RangeInclusive<u16> = 62_900..=62_999;
 
 /// The longest that one does what it does.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -20,8 +20,8 @@ Examples:
   storm --ports 1 --rounds 50 --spread-ms 32   as under nextest: a test has a port, one starts every ms
   storm --peer heldport --check                one of them";
 
-/// Many processes pick port numbers at once, wait as a test does while its server starts, and bind them by number: how
-/// often is somebody else faster?
+/// Many processes pick port numbers at once, wait as a test does while its server starts, and bind them by number:
+/// how often is somebody else faster?
 ///
 /// For each crate the same storm.
 #[derive(Debug, Parser)]

@@ -18,18 +18,19 @@ use heldport_peers::worker;
 const AROUND: Duration = Duration::from_secs(60);
 
 const AFTER: &str = "\
-Loopback only: on the wildcards it binds, and does not listen. What it takes it keeps for a millisecond, so that a command with it
-runs among thieves and not without numbers. With --check it takes from nobody but a process of its own.
+Loopback only: on the wildcards it binds, and does not listen. What it takes it keeps for a
+millisecond, so that a command with it runs among thieves and not without numbers. With --check it
+takes from nobody but a process of its own.
 
-Exit codes: the command's; 0 without one, 1 if heldport was robbed or something failed, 2 for a wrong command line or if it had to
-be ended.
+Exit codes: the command's; 0 without one, 1 if heldport was robbed or something failed, 2 for a
+wrong command line or if it had to be ended.
 
 Examples:
   thief --range 20000-20999 -- cargo nextest run       the tests among thieves
   thief --check --seconds 30                           what can be taken from heldport, and what cannot";
 
-/// Takes every number of a range as fast as it can, in every way: plainly, with SO_REUSEADDR and with SO_REUSEPORT, on
-/// 127.0.0.1, ::1 and the wildcards, for TCP and UDP.
+/// Takes every number of a range as fast as it can, in every way: plainly, with `SO_REUSEADDR` and with
+/// `SO_REUSEPORT`, on both loopbacks and the wildcards, for TCP and UDP.
 ///
 /// It tells how often it tried, what it got, and how many connections came to it.
 #[derive(Debug, Parser)]
@@ -41,8 +42,8 @@ pub(crate) struct Args {
     /// How many take at once: 1 to 64
     #[arg(long, default_value_t = 8, value_parser = value_parser!(u16).range(1..=64))]
     threads: u16,
-    /// Tries to take what another process holds, lends and serves on: the exit code is 1 if it gets what it cannot get, as the
-    /// README has it, or if a theft that is possible is not reported
+    /// Tries to take what another process holds, lends and serves on: the exit code is 1 if it gets what it cannot
+    /// get, as the README has it, or if a theft that is possible is not reported
     #[arg(long, conflicts_with = "command")]
     check: bool,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! heldport beside raw sockets, and beside the crates that return a number. Not published.
 //!
 //! ```text
-//! cargo bench -p heldport-peers                             what it costs: one table, with targets
+//! cargo bench -p heldport-peers                             what it costs: a table with targets, and curves
 //! cargo run --release -p heldport-peers --bin storm         what it prevents: conflicts between processes
 //! cargo run -p heldport-peers --bin thief -- --check        what can be stolen, and what cannot
 //! cargo run -p heldport-peers --bin crowd -- -- command…    a command while most numbers are taken
@@ -15,6 +15,7 @@ pub mod acts;
 pub mod apart;
 pub mod cli;
 pub mod crowd;
+pub mod figures;
 pub mod left;
 pub mod machine;
 pub mod peers;

@@ -64,6 +64,35 @@ pub fn hold(legs: &[IpAddr], numbers: &Numbers) -> [Option<Socket>; 2] {
     on_first_free(numbers, |port| bind_legs(Type::STREAM, legs, port))
 }
 
+/// As [`hold`], but the first of the `legs` tries one number after the other with the same socket: the best that can be
+/// done by who does not know which one is free.
+///
+/// # Panics
+/// As [`hold`]; without legs.
+pub fn hold_on_one_socket(legs: &[IpAddr], numbers: &Numbers) -> [Option<Socket>; 2] {
+    let (first, rest) = legs.split_first().expect("a hold has a leg");
+    loop {
+        let socket = Socket::new(Domain::for_address(SocketAddr::new(*first, 0)), Type::STREAM, None);
+        let socket = socket.expect("a socket more is allowed");
+        let port =
+            on_first_free(numbers, |port| socket.bind(&SocketAddr::new(*first, port).into()).map(|()| port));
+        match bind_legs(Type::STREAM, rest, port) {
+            Ok([second, _]) => return [Some(socket), second],
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+            Err(e) => panic!("cannot bind {port}: {e}"),
+        }
+    }
+}
+
+/// As [`hold`], on a number that is known to be free.
+///
+/// # Panics
+/// If it is not.
+#[must_use]
+pub fn hold_known(legs: &[IpAddr], port: u16) -> [Option<Socket>; 2] {
+    bind_legs(Type::STREAM, legs, port).expect("the number is free")
+}
+
 /// The same for TCP and UDP on one number.
 ///
 /// # Panics

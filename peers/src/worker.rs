@@ -25,8 +25,13 @@ pub fn role() -> Option<String> {
 /// If the system does not tell where it is.
 pub fn command(role: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.env(ROLE, role).args(args);
+    play(&mut command, role).args(args);
     Ok(command)
+}
+
+/// Has a command that becomes this binary in the end play `role`.
+pub fn play<'a>(command: &'a mut Command, role: &str) -> &'a mut Command {
+    command.env(ROLE, role)
 }
 
 /// A process that plays a role. Killed when dropped.

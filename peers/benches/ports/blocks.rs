@@ -8,8 +8,8 @@ use heldport_peers::raw::{self, FREE, Numbers};
 
 use crate::effort::Effort;
 use crate::many::room;
-use crate::row::Row;
 use crate::turns::{Watch, batch, medians};
+use heldport_peers::figures::Row;
 
 const LONG: usize = 64;
 const SHORT: u16 = 8;

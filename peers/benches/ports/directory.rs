@@ -14,8 +14,8 @@ use heldport_peers::worker::{self, Worker};
 
 use crate::effort::Effort;
 use crate::ready::runtime;
-use crate::row::Row;
 use crate::turns::{Contender, medians};
+use heldport_peers::figures::Row;
 
 pub(crate) const HELD: &str = "directory held";
 pub(crate) const RAW: &str = "directory raw";

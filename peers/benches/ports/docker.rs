@@ -19,7 +19,7 @@ use crate::effort::{Effort, leave_out};
 use crate::images;
 use crate::page::{COMMAND, PORT, await_answer};
 use crate::ready::runtime;
-use crate::row::Row;
+use heldport_peers::figures::Row;
 use crate::server::{free_number, numbers};
 use crate::testcontainers::Testcontainers;
 use crate::turns::{Contender, median, take_turns};

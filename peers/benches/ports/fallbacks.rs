@@ -8,8 +8,8 @@ use heldport_peers::crowd::{self, CROWDED, first_of};
 use heldport_peers::{machine, raw};
 
 use crate::effort::Effort;
-use crate::row::Row;
 use crate::turns::{Watch, batch, medians};
+use heldport_peers::figures::Row;
 
 /// How many numbers are tried. One socket, so one address, for a bind each.
 const TRIES: u16 = 100;

@@ -10,8 +10,8 @@ use heldport_peers::raw::{self, FREE, Numbers};
 use heldport_peers::worker::{self, Worker};
 
 use crate::effort::Effort;
-use crate::row::Row;
 use crate::turns::{Contender, medians};
+use heldport_peers::figures::Row;
 
 pub(crate) const HELD: &str = "first held";
 pub(crate) const RAW: &str = "first raw";

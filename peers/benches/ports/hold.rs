@@ -7,8 +7,8 @@ use heldport::{HeldPort, PortAllocator, Protocol};
 use heldport_peers::raw::{self, FREE, Numbers};
 
 use crate::effort::Effort;
-use crate::row::Row;
 use crate::turns::{Watch, batch, medians};
+use heldport_peers::figures::Row;
 
 /// Connections that may wait to be accepted, as std has it.
 const BACKLOG: i32 = 128;

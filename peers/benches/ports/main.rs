@@ -30,7 +30,6 @@ mod pack;
 mod page;
 mod question;
 mod ready;
-mod row;
 mod server;
 mod testcontainers;
 mod threads;
@@ -38,10 +37,12 @@ mod turns;
 mod watchdog;
 
 use anyhow::{Result, bail};
+use heldport_peers::figures::{HEADER, Row};
+use heldport_peers::table::Table;
 use heldport_peers::{crowd, machine, worker};
 
 use effort::Effort;
-use row::{Row, table};
+
 
 /// A part of the table, with what takes its figures.
 type Section = (&'static str, fn(&Effort) -> Result<Vec<Row>>);
@@ -76,6 +77,14 @@ fn main() -> Result<()> {
         println!("{}", others::legend());
     }
     Ok(())
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&HEADER);
+    for row in rows {
+        table.push(row.cells().into());
+    }
+    table
 }
 
 fn is_asked_for(section: &str) -> bool {

@@ -12,8 +12,8 @@ use heldport_peers::raw::{self, FREE, Numbers};
 use heldport_peers::worker::{self, Worker};
 
 use crate::effort::Effort;
-use crate::row::{Figure, Row};
 use crate::turns::{Contender, Watch, median, take_turns};
+use heldport_peers::figures::{Figure, Row};
 
 pub(crate) const HELD: &str = "many held";
 pub(crate) const RAW: &str = "many raw";
@@ -79,7 +79,7 @@ pub(crate) fn raw() -> Result<()> {
     Ok(())
 }
 
-fn args() -> Result<(usize, Vec<IpAddr>)> {
+pub(crate) fn args() -> Result<(usize, Vec<IpAddr>)> {
     let mut args = std::env::args().skip(1);
     let count = args.next().context("no count")?.parse()?;
     Ok((count, args.map(|ip| ip.parse()).collect::<Result<_, _>>()?))
@@ -102,6 +102,6 @@ fn report(Cost { time, bytes, disturbed }: Cost) {
 
 /// Memory that this process has written to: its heap, and a stack that stays as it is. Exact to the page, as
 /// the kernel walks the page tables for it; `statm` is off by dozens of pages.
-fn heap() -> Result<u64> {
+pub(crate) fn heap() -> Result<u64> {
     machine::kibibytes("/proc/self/smaps_rollup", "Anonymous")
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use heldport_peers::peers::{self, Peer};
 
 use crate::effort::Effort;
-use crate::row::Row;
 use crate::turns::{Contender, batch, medians};
+use heldport_peers::figures::Row;
 
 /// Each beside ours in the same run. What they keep of a number is not the same, and stands beside the time.
 pub(crate) fn rows(effort: &Effort) -> Result<Vec<Row>> {

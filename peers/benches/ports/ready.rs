@@ -15,9 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::effort::{Effort, leave_out};
 use crate::question::Question;
-use crate::row::{Figure, Row};
 use crate::server::{Bare, Program, free_number, numbers};
 use crate::turns::{Contender, batch, median, medians, take_turns};
+use heldport_peers::figures::{Figure, Row};
 
 /// What waiting may add to the server's own start.
 const TARGET: Duration = Duration::from_millis(2);

@@ -9,8 +9,8 @@ use heldport::{HeldPort, PortAllocator};
 use heldport_peers::raw::{self, FREE, Numbers};
 
 use crate::effort::Effort;
-use crate::row::Row;
 use crate::turns::{Contender, Watch, median, take_turns};
+use heldport_peers::figures::Row;
 
 const THREADS: u32 = 16;
 /// Runs of each thread in a turn, in batches. With fewer, a thread would be through before the system lets

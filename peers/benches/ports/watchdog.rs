@@ -13,9 +13,9 @@ use tokio::runtime::Runtime;
 use crate::effort::Effort;
 use crate::question::Question;
 use crate::ready::runtime;
-use crate::row::{Figure, Row};
 use crate::server::{self, Bare, Program, free_number, numbers};
 use crate::turns::medians;
+use heldport_peers::figures::{Figure, Row};
 
 /// Memory of a test that has a lot of it.
 const BALLAST: usize = 256 << 20;

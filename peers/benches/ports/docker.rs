@@ -15,14 +15,15 @@ use heldport::Ready;
 use heldport::docker::ContainerSpec;
 use tokio::runtime::Runtime;
 
+use crate::docker_left;
 use crate::effort::{Effort, leave_out};
 use crate::images;
 use crate::page::{COMMAND, PORT, await_answer};
 use crate::ready::runtime;
-use heldport_peers::figures::Row;
 use crate::server::{free_number, numbers};
 use crate::testcontainers::Testcontainers;
 use crate::turns::{Contender, median, take_turns};
+use heldport_peers::figures::Row;
 
 /// Launch, and removal.
 pub(crate) type Times = (Duration, Duration);
@@ -42,6 +43,7 @@ pub(crate) fn rows(effort: &Effort) -> Result<Vec<Row>> {
     let (launches, removals): (Vec<_>, Vec<_>) = times.iter().map(|times| medians(times)).unzip();
     let mut rows = rows_of("start to the first HTTP answer", &launches);
     rows.extend(rows_of("removal", &removals));
+    rows.push(docker_left::row(effort, &runtime, &docker, &image)?);
     Ok(rows)
 }
 

@@ -1,6 +1,8 @@
 //! How a figure grows, and its picture.
 
-use anyhow::{Context, Result, anyhow};
+use std::ops::Range;
+
+use anyhow::{Context, Result, anyhow, ensure};
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,9 @@ pub struct Line {
 
 const SIZE: (u32, u32) = (760, 420);
 
+/// How much higher the picture is for its legend, which is above the lines.
+const LEGEND: f64 = 0.4;
+
 /// Which nearly everybody can tell from each other, also on paper (Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
@@ -71,8 +76,9 @@ impl Curve {
     /// # Errors
     /// Without a point, or with more lines than there are colours.
     pub fn svg(&self) -> Result<String> {
-        anyhow::ensure!(self.lines.len() <= COLOURS.len(), "{}: too many lines", self.name);
-        let [x, y] = [self.extent(&self.x, |point| point.0)?, self.extent(&self.y, |point| point.1)?];
+        ensure!(self.lines.len() <= COLOURS.len(), "{}: too many lines", self.name);
+        let x = self.extent(&self.x, 0.0, |point| point.0)?;
+        let y = self.extent(&self.y, LEGEND, |point| point.1)?;
         let mut svg = String::new();
         match (self.x.log, self.y.log) {
             (false, false) => self.draw(&mut svg, x, y),
@@ -83,15 +89,15 @@ impl Curve {
         Ok(svg)
     }
 
-    /// From nothing, where the axis has it.
-    fn extent(&self, axis: &Axis, value: impl Fn(&(f64, f64)) -> f64) -> Result<std::ops::Range<f64>> {
+    /// From nothing, where the axis has it. `room` is the share of it that is left free above the points.
+    fn extent(&self, axis: &Axis, room: f64, value: impl Fn(&(f64, f64)) -> f64) -> Result<Range<f64>> {
         let all = || self.lines.iter().flat_map(|line| &line.points).map(&value);
         let most = all().reduce(f64::max).with_context(|| format!("{}: no point", self.name))?;
         let least = all().fold(most, f64::min);
         Ok(match axis.log {
-            true if most > least => least..most,
+            true if most > least => least..most * (most / least).powf(room),
             true => least..least * 2.0,
-            false if most > 0.0 => 0.0..most * 1.02,
+            false if most > 0.0 => 0.0..most * (1.0 + room),
             false => 0.0..1.0,
         })
     }
@@ -225,7 +231,6 @@ mod tests {
             let mut curve = curve(log);
             curve.lines.iter_mut().for_each(|line| line.points = vec![(1.0, 1.0)]);
             Document::parse(&curve.svg().unwrap()).unwrap();
-            curve.lines.iter_mut().for_each(|line| line.points = vec![(1.0, f64::from(!log[0]))]);
         }
     }
 

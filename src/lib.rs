@@ -169,6 +169,8 @@ mod identity;
 mod imp;
 mod lane;
 mod lease;
+#[cfg(test)]
+mod near;
 #[cfg(feature = "tokio")]
 mod node;
 #[cfg(any(feature = "file-leases", feature = "registry"))]

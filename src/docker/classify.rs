@@ -169,7 +169,9 @@ async fn is_this_machine(client: &Client) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
     use bollard::models::{SystemVersionComponents, SystemVersionPlatform};
+    use proptest::prelude::*;
 
     fn version(number: &str, component: &str, platform: &str) -> Version {
         let component =
@@ -220,5 +222,31 @@ mod tests {
         assert_eq!(version("4.3.1", "Podman Engine", "").text, "Podman 4.3.1");
         assert_eq!(version("20.10.24", "Engine", "").text, "20.10.24");
         assert_eq!(Version::from(SystemVersion::default()).text, "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_engine_calls_itself_too_odd_a_name(
+            number in near::text(&["20.10.24+dfsg1", "5.6.0-dev", "Podman 6.0"]),
+            component in near::text(&["Engine", "Podman Engine"]),
+            platform in near::text(&["Docker Desktop 4.48.0", "linux/amd64"]),
+        ) {
+            let version = version(&number, &component, &platform);
+            prop_assert_eq!(version.publishing(false), Publishing::ReleaseFirst);
+            let major = number.split('.').next().and_then(|major| major.parse::<u32>().ok());
+            let refuses = version.desktop || version.podman && major.is_none_or(|major| major > 5);
+            prop_assert_eq!(version.publishing(true) == Publishing::ReleaseFirst, refuses, "{:?}", version);
+        }
+
+        #[test]
+        fn an_address_of_a_bridge_is_one_that_was_told(
+            gateway in prop::option::of(near::text(&["172.17.0.1"])),
+            subnet in prop::option::of(near::text(&["172.17.0.0/16", "255.255.255.255/32"])),
+        ) {
+            if let Some(address) = address_of_bridge(gateway.clone(), subnet) {
+                let told = gateway.and_then(|gateway| gateway.parse::<Ipv4Addr>().ok());
+                prop_assert!(told.is_none_or(|told| told == address), "{}", address);
+            }
+        }
     }
 }

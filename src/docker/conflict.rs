@@ -45,6 +45,8 @@ pub(super) fn was_in_the_way(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
 
     fn is_conflict(status_code: u16, message: &str) -> bool {
         is_port_conflict(&Refusal::DockerResponseServerError { status_code, message: message.to_owned() })
@@ -85,5 +87,21 @@ mod tests {
             "preparing container 1234 for attach: cannot listen on the TCP port: listen tcp4 127.0.0.1:8080: bind: \
              address already in use"
         ));
+    }
+
+    proptest! {
+        #[test]
+        fn a_wording_is_found_wherever_it_stands_and_however_it_is_written(
+            before in near::text(&["driver failed on endpoint web (1234): listen tcp4 127.0.0.1:8080: bind: "]),
+            wording in prop::sample::select(&WORDINGS[..]),
+            after in near::text(&["permission denied", " for attach", "."]),
+            status: Option<u16>,
+        ) {
+            let message = format!("{before}{}{after}", wording.to_uppercase());
+            let lower = message.to_ascii_lowercase();
+            let is_other = lower.contains("permission denied") || status == Some(409) && !lower.contains("for attach");
+            prop_assert_eq!(tells_of_port(status, &message), !is_other, "{}", message);
+            let _ = tells_of_port(status, &before);
+        }
     }
 }

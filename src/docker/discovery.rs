@@ -183,6 +183,8 @@ mod tests {
 
     use super::*;
     use crate::docker::engine::on_thread;
+    use crate::near;
+    use proptest::prelude::*;
 
     fn port(ip: Option<&str>, public: Option<u16>, typ: PortSummaryTypeEnum) -> PortSummary {
         PortSummary { ip: ip.map(Into::into), private_port: 80, public_port: public, typ: Some(typ) }
@@ -254,5 +256,18 @@ mod tests {
         assert!(!unanswered.begin());
         unanswered.end();
         assert!(unanswered.begin());
+    }
+
+    proptest! {
+        #[test]
+        fn no_container_has_too_odd_a_port(
+            ip in prop::option::of(near::text(&["127.0.0.1", "::", "fe80::1%eth0"])),
+            public: Option<u16>,
+            names in prop::collection::vec(near::text(&["/web-1", "/db/web"]), 0..3),
+        ) {
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let told = published_by(container(&names, &[], vec![port(ip.as_deref(), public, PortSummaryTypeEnum::TCP)]));
+            prop_assert!(told.iter().all(|port| port.address.port() != 0 && Some(port.address.port()) == public));
+        }
     }
 }

@@ -72,3 +72,20 @@ pub(super) async fn run(
         stderr: text(stderr),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::near;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_last_line_is_one_that_was_printed(stdout: String, stderr in near::text(&["psql: no\nserver\n", "\n\n"])) {
+            let output = ExecOutput { exit_code: 1, stdout, stderr };
+            let printed = format!("{}{}", output.stdout, output.stderr);
+            prop_assert_eq!(output.last_line().is_empty(), printed.trim().is_empty());
+            prop_assert!(printed.contains(output.last_line()) && !output.last_line().contains('\n'));
+        }
+    }
+}

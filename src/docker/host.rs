@@ -121,6 +121,8 @@ impl fmt::Display for Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
 
     #[test]
     fn hosts_are_understood_as_the_docker_command_does() {
@@ -184,5 +186,17 @@ mod tests {
         // Set to nothing, or to a relative path, they lead nowhere.
         assert_eq!(default_sockets(|_| Some(".".into())).len(), 2);
         assert_eq!(default_sockets(|_| Some("".into())).len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_understood_is_shown_so_that_it_is_understood_again(written in near::text(&[
+            "unix:///var/run/docker.sock", "tcp://localhost:2375", " tcp://[fe80::1]:4000\n", "http://docker:80/",
+            "npipe:////./pipe/docker_engine", "machine:4000", "ssh://user:hunter2@machine", "https://machine:2376",
+        ])) {
+            if let Ok(host) = Host::parse(&written) {
+                prop_assert_eq!(Host::parse(&host.to_string()), Ok(host));
+            }
+        }
     }
 }

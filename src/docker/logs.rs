@@ -107,6 +107,8 @@ impl Read for LogReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
 
     fn out(text: &str) -> LogOutput {
         LogOutput::StdOut { message: text.to_owned().into() }
@@ -133,5 +135,41 @@ mod tests {
         writer.pump(Box::pin(futures_util::stream::iter(pieces.map(Ok)))).await;
         let text = std::thread::spawn(move || io::read_to_string(&mut reader).unwrap()).join().unwrap();
         assert_eq!(text, "x\nab\nyz\ncd\nlast\n");
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_is_printed_is_read_with_each_line_whole(
+            pieces in prop::collection::vec((any::<bool>(), near::bytes(&[b"a line\n", b"two\nlines\n", b"part of"])), 0..40),
+        ) {
+            let piece = |(err, bytes): (bool, Vec<u8>)| {
+                let message = bytes.into();
+                Ok(if err { LogOutput::StdErr { message } } else { LogOutput::StdOut { message } })
+            };
+            let of = |wanted: bool| -> Vec<u8> {
+                let own = pieces.iter().filter(|(err, _)| *err == wanted);
+                let mut all = own.flat_map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>();
+                if all.last().is_some_and(|last| *last != b'\n') {
+                    all.push(b'\n');
+                }
+                all
+            };
+            let mut lines: Vec<_> = [of(false), of(true)].concat().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            let output = futures_util::stream::iter(pieces.into_iter().map(piece));
+            let (writer, mut reader) = pipe();
+            let read = std::thread::spawn(move || {
+                let mut read = Vec::new();
+                reader.read_to_end(&mut read).map(|_| read)
+            });
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(writer.pump(Box::pin(output)));
+            let read = read.join().unwrap().unwrap();
+            let mut read: Vec<_> = read.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            // Lines of the two streams are mixed.
+            lines.sort_unstable();
+            read.sort_unstable();
+            lines.retain(|line| !line.is_empty());
+            read.retain(|line| !line.is_empty());
+            prop_assert_eq!(read, lines);
+        }
     }
 }

@@ -63,7 +63,10 @@ pub(crate) fn open_file_limit() -> Option<u64> {
 
 /// The numbers that the kernel gives to `bind(0)` and outgoing connections, first and last.
 pub(crate) fn ephemeral_range() -> io::Result<(u16, u16)> {
-    let text = read_proc("/proc/sys/net/ipv4/ip_local_port_range")?;
+    ends_of(&read_proc("/proc/sys/net/ipv4/ip_local_port_range")?)
+}
+
+fn ends_of(text: &str) -> io::Result<(u16, u16)> {
     let mut numbers = text.split_ascii_whitespace().map(parse);
     match (numbers.next(), numbers.next()) {
         (Some(first), Some(last)) => Ok((first?, last?)),
@@ -77,6 +80,10 @@ pub(crate) fn reserved_ports() -> io::Result<Vec<(u16, u16)>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text?,
     };
+    runs_of(&text)
+}
+
+fn runs_of(text: &str) -> io::Result<Vec<(u16, u16)>> {
     let runs = text.trim().split(',').filter(|run| !run.is_empty());
     runs.map(|run| {
         let (first, last) = run.split_once('-').unwrap_or((run, run));
@@ -96,13 +103,16 @@ fn parse(number: &str) -> io::Result<u16> {
 
 /// Whether TCP connections that nobody has open any more may be on some number: in TIME_WAIT, mostly.
 pub(crate) fn may_have_closed_connections() -> bool {
-    // "TCP: inuse 5 orphan 0 tw 12 alloc 7 mem 1"
-    let count = |text: &str, name: &str| -> Option<u64> {
+    read_short_proc("/proc/net/sockstat").map_or(true, |text| tells_of_closed(&text))
+}
+
+/// As far as it says: "TCP: inuse 5 orphan 0 tw 12 alloc 7 mem 1".
+fn tells_of_closed(text: &str) -> bool {
+    let count = |name: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix("TCP: "))?;
         line.split_ascii_whitespace().skip_while(|word| *word != name).nth(1)?.parse().ok()
     };
-    let Ok(text) = read_short_proc("/proc/net/sockstat") else { return true };
-    count(&text, "tw") != Some(0) || count(&text, "orphan") != Some(0)
+    count("tw") != Some(0) || count("orphan") != Some(0)
 }
 
 /// The first 512 bytes of a file of /proc, in one call: in the middle of a search each one counts.

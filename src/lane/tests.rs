@@ -1,4 +1,6 @@
 use super::*;
+use crate::near;
+use proptest::prelude::*;
 use std::cell::Cell;
 
 fn var<'a>(vars: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
@@ -106,4 +108,31 @@ fn jobs_and_containers_start_elsewhere_and_nobody_looks_for_them_under_nextest()
     assert_eq!(asked.get(), Some(true), "a pod is a container for sure");
     turn(&[job[0], job[1], ("NEXTEST_RUN_ID", "a run")], "a container");
     assert_eq!(asked.get(), None);
+}
+
+proptest! {
+    #[test]
+    fn a_part_is_one_of_those_there_are_whatever_the_environment_says(
+        lane in prop::option::of(near::text(&["0/4", " 1/ 4", "3/4"])),
+        run in prop::option::of(near::text(&["c8b9e3"])),
+        numbers in prop::collection::vec(prop::option::of(near::text(&["1", "8"])), 4),
+        (gitlab, names) in any::<(Option<String>, [Option<String>; 3])>(),
+    ) {
+        let names = names.into_iter().chain([lane.clone(), run, gitlab]).chain(numbers.iter().cloned());
+        let said: Vec<_> = [
+            "GITHUB_RUN_ID", "CI_JOB_ID", "KUBERNETES_SERVICE_HOST", VARIABLE, "NEXTEST_RUN_ID", "GITLAB_CI",
+            "NEXTEST_TEST_GLOBAL_SLOT", "NEXTEST_TEST_THREADS", "CI_NODE_INDEX", "CI_NODE_TOTAL",
+        ].into_iter().zip(names).collect();
+        let parts = parts(|name| said.iter().find(|(key, _)| *key == name)?.1.clone(), |_| "a container");
+        match parts {
+            Ok((outer, inner)) => prop_assert!(outer.index < outer.of && inner.index < inner.of),
+            Err(e) => prop_assert!(matches!(e, Error::InvalidVariable { .. }) && lane.is_some(), "{e}"),
+        }
+    }
+
+    #[test]
+    fn a_part_is_read_as_it_is_written(index: u32, of: u32) {
+        let expected = (index < of).then_some(Part { index, of, turn: 0 });
+        prop_assert_eq!(parse(&format!("{index}/{of}")).ok(), expected);
+    }
 }

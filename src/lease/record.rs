@@ -62,3 +62,28 @@ fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::near;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_written_again_alike(
+            host: String, test in prop::option::of(".{0,600}"), pid: u32, line in near::text(&["1700000000000 42 ci suite::web"]),
+        ) {
+            let owner = LeaseOwner { pid, host, test };
+            for line in [Record::new(&owner).to_string(), line] {
+                let Some(record) = Record::parse(&line) else { continue };
+                let written = record.to_string();
+                prop_assert!(written.len() <= Record::LONGEST && !written.contains('\n'), "{}", written);
+                let again = Record::parse(&written).expect("it was written here").to_string();
+                prop_assert_eq!(again, written);
+            }
+            let own = Record::new(&owner).to_string();
+            prop_assert_eq!(Record::parse(&own).map(|record| record.owner.pid), Some(pid));
+        }
+    }
+}

@@ -53,6 +53,8 @@ fn value(word: &str, values: &Values<'_>) -> Result<Option<String>> {
 mod tests {
     use super::*;
     use crate::held::HeldPort;
+    use crate::near;
+    use proptest::prelude::*;
 
     fn render_with(text: &str) -> (NodePorts, Result<String>) {
         let held = [HeldPort::acquire().unwrap(), HeldPort::acquire().unwrap()];
@@ -101,6 +103,26 @@ mod tests {
         for text in ["{port:grcp}", "{addr:3}", "{port:0}", "{port:}"] {
             let error = render_with(text).1.unwrap_err().to_string();
             assert!(error.contains(text) && error.contains("grpc"), "{error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn only_what_has_a_meaning_is_replaced(texts in prop::collection::vec(
+            near::text(&["{port}", "http://{addr:grpc}/{x}", "{{dir}/a}", "{port:1}{port:2}", "${A} { a }"]), 20,
+        )) {
+            let held = [HeldPort::acquire().unwrap(), HeldPort::acquire().unwrap()];
+            let ports = NodePorts::named(&[None, Some("grpc")], &held);
+            let values = Values { ports: &ports, directory: Some(Path::new("/d")) };
+            for text in texts {
+                let has_word = ["{port", "{addr", "{dir}"].iter().any(|word| text.contains(word));
+                match render(&text, &values) {
+                    Ok(rendered) => prop_assert!(has_word || rendered == text, "{} from {}", rendered, text),
+                    Err(e) => prop_assert!(has_word, "{}", e),
+                }
+            }
         }
     }
 }

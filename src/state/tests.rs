@@ -1,4 +1,6 @@
 use super::*;
+use crate::near;
+use proptest::prelude::*;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -209,4 +211,20 @@ fn child_of(test: &str, program: PathBuf, base: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(["--exact", test]).env(CHILD_OF_TEST, base);
     command
+}
+
+proptest! {
+    #[test]
+    fn only_what_was_written_for_a_name_is_a_number_of_it(
+        content in near::bytes(&[b"20000 auth\n", b"1 auth\n", b"20000 auth-service\n"]),
+        name in near::text(&["auth", "auth-service"]),
+        port in 1_u16..,
+    ) {
+        for name in ["auth", &name] {
+            prop_assert_eq!(parse(line(port, name).as_bytes(), name), Some(port));
+            if let Some(port) = parse(&content, name) {
+                prop_assert_eq!(line(port, name).into_bytes(), &content[..]);
+            }
+        }
+    }
 }

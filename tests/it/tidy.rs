@@ -86,7 +86,7 @@ fn module_of(file: &Path) -> String {
 
 /// Tests may look where they like.
 fn is_product(file: &Path) -> bool {
-    let tests = ["tests", "tests.rs", "models.rs", "simulation.rs", "soon.rs"];
+    let tests = ["tests", "tests.rs", "models.rs", "simulation.rs", "soon.rs", "near.rs"];
     !file.iter().any(|part| tests.iter().any(|test| part == *test))
 }
 

@@ -36,7 +36,7 @@ struct Line {
 
 /// What went wrong, and what can be done.
 #[derive(Clone, Debug)]
-struct Trouble {
+pub(super) struct Trouble {
     what: Box<str>,
     next: Box<str>,
 }
@@ -194,7 +194,7 @@ fn words(error: &RedisError) -> (String, &'static str) {
 }
 
 /// Why leases cannot be kept there, as far as it says so itself.
-fn unfit(about: &str) -> Option<Trouble> {
+pub(super) fn unfit(about: &str) -> Option<Trouble> {
     let value = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let (what, next) = if value("uptime_in_seconds").is_none() {
         ("it does not say how long it has been up".to_owned(), "give the address of Redis 5 or newer")

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::server::TIMEOUT;
 use super::*;
+use crate::near;
 
 const ABOUT: &[u8] = b"$19\r\nuptime_in_seconds:5\r\n";
 const LEASED: &[u8] = b"*2\r\n:0\r\n:0\r\n";
@@ -186,5 +187,56 @@ proptest! {
         }
         let read = keys.read(named.as_bytes(), millis, b"0123456789abcdef 1 1 h");
         prop_assert_eq!(read.is_some(), port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port));
+    }
+}
+
+const URLS: [&str; 4] = [
+    "redis://:hunter2@127.0.0.1:6379/3",
+    "redis://user:hunter2@[::1]/0",
+    "unix:///run/redis.sock?db=1&user=a&pass=hunter2",
+    "rediss://:hunter2@host:6380",
+];
+
+proptest! {
+    #[test]
+    fn no_url_is_too_odd_and_what_is_wrong_with_one_is_told_without_it(url in near::text(&URLS)) {
+        match url::parse(&url) {
+            Ok(info) => prop_assert!(url::place(&info).contains(", database ")),
+            Err(e) => prop_assert!(!e.to_string().contains("hunter2"), "{}", e),
+        }
+    }
+
+    #[test]
+    fn no_server_says_too_odd_things_of_itself(about in near::text(&[
+        "uptime_in_seconds:5\r\nredis_mode:standalone\r\nrole:master\r\nmaxmemory:1\r\nmaxmemory_policy:noeviction\r\n",
+        "uptime_in_seconds:5\r\nredis_mode:cluster\r\nrole:slave\r\n",
+        "uptime_in_seconds:5\r\nmaxmemory:1\r\nmaxmemory_policy:allkeys-lru\r\n",
+    ])) {
+        let told = super::server::unfit(&about);
+        let is_up = about.lines().any(|line| line.starts_with("uptime_in_seconds:"));
+        prop_assert!(is_up || told.is_some(), "{:?}", about);
+    }
+}
+
+proptest! {
+    // Each has a server, and what is cut off in the middle is waited for.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_answer_is_too_odd(answers in prop::collection::vec(near::bytes(&[b"+OK\r\n", ABOUT, LEASED, b"$-1\r\n"]), 1..5)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://:hunter2@{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for connection in listener.incoming().take(answers.len()) {
+                let mut connection = connection.unwrap();
+                for answer in &answers {
+                    answer_one(&mut connection, answer);
+                }
+            }
+        });
+        match RedisLeases::connect(&url) {
+            Ok(leases) => drop(leases.list()),
+            Err(e) => prop_assert!(!e.to_string().contains("hunter2"), "{}", e),
+        }
     }
 }

@@ -192,3 +192,25 @@ fn read(mut pipe: impl Read, writer: Option<&Writer>) -> Vec<u8> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::near;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_command_prints_is_too_odd(
+            output in near::bytes(&[b"v2.29.1\n", b"services:\n  db: {}\n"]),
+            errors in near::bytes(&[b"unknown flag: --short\n\nUsage: docker\n"]),
+        ) {
+            let ran = Ran { status: ExitStatus::default(), output, errors };
+            prop_assert!(!ran.first_line().is_empty() && !ran.first_line().contains('\n'));
+            for complaints_alone in [false, true] {
+                let told = ran.told(complaints_alone);
+                prop_assert!(told.contains("and said:\n"), "{}", told);
+            }
+        }
+    }
+}

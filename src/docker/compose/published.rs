@@ -134,6 +134,8 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
@@ -192,5 +194,42 @@ mod tests {
         );
         assert_eq!(places, 4);
         assert!(entries[0].is("db", "6379/tcp") && !entries[0].is("web", "6379"));
+    }
+
+    const FORMS: [&str; 5] =
+        ["8080:80", "127.0.0.1:8080:80/udp", "[::1]:8080-8090:80/tcp", "127.0.0.1::80", "80/sctp"];
+
+    proptest! {
+        #[test]
+        fn no_port_is_too_odd(
+            short in near::text(&FORMS),
+            words in prop::collection::vec(near::text(&["80", "tcp", "127.0.0.1", "8080"]), 4),
+            number: i64,
+        ) {
+            let long = json!({ "target": words[0], "protocol": words[1], "host_ip": words[2], "published": words[3] });
+            let numbers = json!({ "target": number, "published": number, "host_ip": number });
+            for port in [json!(short), long, numbers, json!(number), json!([short]), json!({ "target": { "a": short } })] {
+                if let Ok(written) = Written::parse(&port) {
+                    prop_assert!(port.to_string().contains(&written.target.to_string()), "{}", port);
+                }
+            }
+        }
+
+        #[test]
+        fn a_port_is_read_as_it_is_written(target: u16, number in 1_u16.., ip: IpAddr, udp: bool) {
+            let host = if let IpAddr::V6(ip) = ip { format!("[{ip}]") } else { ip.to_string() };
+            let suffix = if udp { "udp" } else { "tcp" };
+            let short = json!(format!("{host}:{number}:{target}/{suffix}"));
+            let long = json!({ "target": target, "published": number, "protocol": suffix, "host_ip": ip.to_string() });
+            let expected = Written {
+                target,
+                protocol: Some(if udp { Protocol::Udp } else { Protocol::Tcp }),
+                host: Some(ip),
+                in_file: Some(number.to_string().into()),
+            };
+            for port in [short, long] {
+                prop_assert_eq!(&Written::parse(&port).unwrap(), &expected, "{}", port);
+            }
+        }
     }
 }

@@ -58,6 +58,8 @@ fn is_digest(digest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
 
     #[test]
     fn a_reference_is_a_name_and_a_tag_or_digest() {
@@ -104,6 +106,20 @@ mod tests {
             "redis/:7",
         ] {
             assert!(Reference::parse(written).is_err(), "{written:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_and_a_version_are_a_reference_again(written in near::text(&[
+            "library/redis:7-alpine", "127.0.0.1:5000/x:1.0", "[::1]:5000/team/x", "ghcr.io/a/b/c:D",
+            "redis:7@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        ])) {
+            if let Ok(reference) = Reference::parse(&written) {
+                let Reference { name, version } = &reference;
+                let again = [format!("{name}:{version}"), format!("{name}@{version}")].map(|text| Reference::parse(&text));
+                prop_assert!(again.contains(&Ok(reference)), "{:?}", again);
+            }
         }
     }
 }

@@ -83,6 +83,8 @@ fn local_addresses(trie: &str) -> Vec<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
     use std::process::Command;
 
     #[test]
@@ -128,5 +130,22 @@ mod tests {
         assert_eq!(is_this_machine(name.trim(), kernel.trim()), Some(true));
         assert_eq!(is_this_machine("another", kernel.trim()), Some(false));
         assert_eq!(is_this_machine(name.trim(), "0.1"), Some(false));
+    }
+
+    const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+                          eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                          eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+    const TRIE: &str = "Local:\n        |-- 172.17.0.1\n           /32 host LOCAL\n        |-- 10.0.0.1\n           \
+                        /32 host LOCAL\n        |-- 127.0.0.1\n           /32 host LOCAL\n";
+
+    proptest! {
+        #[test]
+        fn no_table_is_too_odd(table in near::text(&[ROUTES]), trie in near::text(&[TRIE])) {
+            prop_assert!(gateway_of(&routes(&table)).is_none_or(|gateway| !gateway.is_unspecified()));
+            let addresses = local_addresses(&trie);
+            prop_assert!(addresses.windows(2).all(|pair| pair[0] < pair[1]), "{addresses:?}");
+            let is_told = |address: &Ipv4Addr| !address.is_loopback() && trie.contains(&address.to_string());
+            prop_assert!(addresses.iter().all(is_told), "{addresses:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 use super::*;
 use crate::imp::open_socket;
+use crate::near;
+use proptest::prelude::*;
 use std::net::{Ipv6Addr, SocketAddr};
 
 fn bound(addr: &str) -> Socket {
@@ -85,4 +87,29 @@ fn the_kernels_range_is_read() {
 #[test]
 fn the_file_limit_is_read() {
     assert!(open_file_limit().unwrap() > 3);
+}
+
+proptest! {
+    #[test]
+    fn what_the_kernel_says_of_numbers_is_read_as_it_is_written(runs: Vec<(u16, u16)>, orphan: u16, tw: u16) {
+        let written = |(first, last): &(u16, u16)| {
+            if first == last { first.to_string() } else { format!("{first}-{last}") }
+        };
+        let text = runs.iter().map(written).collect::<Vec<_>>().join(",");
+        prop_assert_eq!(runs_of(&format!("{text}\n")).unwrap(), &runs[..]);
+        for (first, last) in runs {
+            prop_assert_eq!(ends_of(&format!("{first}\t{last}\n")).unwrap(), (first, last));
+        }
+        let text = format!("sockets: used 9\nTCP: inuse 5 orphan {orphan} tw {tw} alloc 7 mem 1\nUDP: inuse 0 mem 0\n");
+        prop_assert_eq!(tells_of_closed(&text), (orphan, tw) != (0, 0));
+    }
+
+    #[test]
+    fn nothing_that_the_kernel_says_is_too_odd(
+        range in near::text(&["32768\t60999\n"]),
+        runs in near::text(&["8080,9000-9100\n"]),
+        counts in near::text(&["TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 1\n"]),
+    ) {
+        let _ = (ends_of(&range), runs_of(&runs), tells_of_closed(&counts));
+    }
 }

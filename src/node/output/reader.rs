@@ -55,3 +55,27 @@ fn read(pipe: impl Read, mut life: Life) {
         bytes.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::near;
+    use proptest::prelude::*;
+    use std::sync::atomic::Ordering;
+
+    proptest! {
+        #[test]
+        fn every_line_is_kept(bytes in near::bytes(&[b"listening\r\non 8080\n", b"\xe9\n", b"\n\n"]), times in 1..4_usize) {
+            let bytes = bytes.repeat(times);
+            let output = Output::new("api", false);
+            output.0.shown.store(usize::MAX, Ordering::Relaxed);
+            read(&bytes[..], output.begin());
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            let pieces = lines.flat_map(|line| line.chunks(usize::try_from(LONGEST).unwrap()));
+            let expected: Vec<_> = pieces
+                .map(|piece| String::from_utf8_lossy(piece).trim_end_matches(['\r', '\n']).to_owned())
+                .collect();
+            prop_assert_eq!(output.logs(), expected);
+        }
+    }
+}

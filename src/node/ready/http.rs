@@ -135,3 +135,40 @@ enum Failure {
     #[error("is not answered: the connection ends before a whole head has come")]
     NoAnswer,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::near;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_head_is_too_odd(bytes in near::bytes(&[
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 503 no\r\n\r\n",
+        ])) {
+            if let Ok(Some((status, length))) = parse(&bytes) {
+                prop_assert!(length > 0 && length <= bytes.len());
+                prop_assert!(String::from_utf8_lossy(&bytes).contains(&status.to_string()));
+            }
+        }
+
+        #[test]
+        fn a_head_is_read_however_it_comes(
+            status in 100_u16..=999, reason in "[ -~]{0,20}", names in prop::collection::vec("[a-zA-Z-]{1,9}", 0..20), cut: u16,
+        ) {
+            let headers = names.iter().map(|name| format!("{name}: x\r\n")).collect::<Vec<_>>().concat();
+            let head = format!("HTTP/1.1 {status} {reason}\r\n{headers}\r\n");
+            let cut = &head.as_bytes()[..usize::from(cut) % head.len()];
+            prop_assert_eq!(parse(cut).unwrap(), None);
+            prop_assert_eq!(parse([head.as_bytes(), b"body"].concat().as_slice()).unwrap(), Some((status, head.len())));
+        }
+
+        #[test]
+        fn no_path_ends_the_first_line(path in near::text(&["/health", "/a?b=c%20d"])) {
+            if Http::new(&path).validate().is_ok() {
+                prop_assert!(path.starts_with('/') && !path.contains(char::is_whitespace));
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use super::super::sweep::sweep;
 use super::*;
 use crate::directory::base_in;
+use crate::near;
 use crate::soon::soon;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, thread};
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// Tells a test that it is a process that it has started itself, and where it is to work.
@@ -236,4 +238,21 @@ fn the_first_to_sweep_something_is_told() {
     let what = "the_first_to_sweep_something_is_told";
     assert!(owner.is_first_to_sweep(what) && !owner.is_first_to_sweep(what));
     assert!(owner.is_first_to_sweep("the_first_to_sweep_something_is_told/else"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_label_leads_elsewhere_and_no_odd_file_is_a_host(
+        id in near::text(&["0123456789abcdef", "../../etc", "host"]),
+        content in near::bytes(&[b"0123456789abcdef"]),
+    ) {
+        let (_kept, base, owner) = fresh();
+        let is_id = is_hex(id.as_bytes(), DIGITS);
+        prop_assert!(is_id || !owner.has_outlived(&owner.host().unwrap(), &id), "{}", id);
+        let file = base.join(HOST);
+        fs::write(&file, &content).unwrap();
+        prop_assert_eq!(host_in(&file).is_ok(), is_hex(&content, HOST_DIGITS));
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use proptest::prelude::*;
 
 use super::*;
+use crate::near;
 
 fn request(text: &str) -> PortRequest {
     text.parse().unwrap_or_else(|e| panic!("{e}"))
@@ -219,5 +220,44 @@ proptest! {
             let [(numbers, Some(start))] = &stretches[..] else { panic!("{stretches:?}") };
             prop_assert_eq!(numbers[*start], port);
         }
+    }
+}
+
+const WRITTEN: [&str; 4] = [
+    "8000-8100,9000,any",
+    "8000..8101, 9000, !8013",
+    "7000..,prefer=8050,!databases,+well-known",
+    "8000..=8100",
+];
+
+proptest! {
+    #[test]
+    fn what_is_understood_is_written_so_that_it_is_understood_again(text in near::text(&WRITTEN)) {
+        if let Ok(request) = text.parse::<PortRequest>() {
+            prop_assert_eq!(request.to_string().parse::<PortRequest>().unwrap(), request);
+        }
+        let parts: Vec<_> = text.split(',').map(str::trim).collect();
+        for part in parts {
+            let port = part.parse::<Port>().ok().map(Port::get);
+            prop_assert_eq!(port, part.parse::<u16>().ok().filter(|number| *number != 0));
+            if let Ok(set) = part.parse::<WellKnown>() {
+                prop_assert!(WellKnown::ALL.contains(&set));
+            }
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+proptest! {
+    #[test]
+    fn in_settings_a_request_is_what_it_is_as_text(
+        texts in prop::collection::vec(near::text(&WRITTEN), 0..3),
+        number: i64,
+        json in near::text(&[r#"["8000-8100",9000]"#, "8000", r#""any""#, "[[1]]"]),
+    ) {
+        let read = |json: serde_json::Value| serde_json::from_value::<PortRequest>(json).ok();
+        prop_assert_eq!(read(number.into()), number.to_string().parse().ok());
+        prop_assert_eq!(read(texts.clone().into()), texts.join(",").parse().ok());
+        let _ = serde_json::from_str::<PortRequest>(&json);
     }
 }

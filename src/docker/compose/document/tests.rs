@@ -1,4 +1,6 @@
 use super::*;
+use crate::near;
+use proptest::prelude::*;
 
 fn labels() -> HashMap<String, String> {
     HashMap::from([("heldport.owner".to_owned(), "me".to_owned())])
@@ -86,5 +88,24 @@ fn the_network_that_the_old_command_does_not_mention_is_the_projects_own_too() {
     assert_eq!(changes.len(), 1);
     for wrong in ["db:\n  image: redis\n", "- a\n", "{"] {
         Document::parse(wrong, &[], &[]).unwrap_err();
+    }
+}
+
+/// As the old command prints it.
+const OLD: &str = "networks:\n  default: {}\nservices:\n  db:\n    container_name: the-db\n    image: redis\n    network_mode: \
+    service:web\n    ports:\n    - 127.0.0.1:8081:81/udp\n    - published: 5432\n      target: 6379\n  web:\n    build: .\n    \
+    depends_on: [db]\n    scale: 1\n    labels: [a=b]\nversion: '2'\nvolumes:\n  data: null\n";
+
+proptest! {
+    #[test]
+    fn what_is_read_of_an_odd_file_is_written_as_one(text in near::text(&[FILE, OLD]), some: bool) {
+        let services: &[Box<str>] = if some { &["db".into()] } else { &[] };
+        let Ok(document) = Document::parse(&text, services, &[20001]) else { return Ok(()) };
+        let _ = (document.mentions(8080), document.built(), document.binds_here());
+        let at: Vec<_> = (1..=document.places).map(|number| format!("127.0.0.1:{number}")).collect();
+        let at: Vec<_> = at.iter().map(String::as_str).collect();
+        let (file, _) = rendered(&document, &at);
+        let again = Document::parse(&file.to_string(), &[], &[]).unwrap();
+        prop_assert_eq!(again.entries.len(), document.entries.len());
     }
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::near;
+use proptest::prelude::*;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Stdio;
@@ -241,4 +243,34 @@ fn a_program_is_looked_for_in_the_path_of_the_child() {
     assert_eq!(candidates(OsStr::new("x"), &environment), [b"/a/x", b"/b/x"]);
     assert_eq!(candidates(OsStr::new("./x"), &environment), [b"./x"]);
     assert_eq!(candidates(OsStr::new("x"), &[]).len(), 2);
+}
+
+const SHOWN: [&str; 4] = ["env -i ", "cd \"a b\" && env -i A=\"1\" \"true\"", "it's", "env -u A \"x\""];
+
+proptest! {
+    #[test]
+    fn whatever_a_command_is_called_and_given_its_environment_is_cleared_or_not(
+        words in prop::collection::vec(near::text(&SHOWN), 1..4),
+        directory in prop::option::of(near::text(&SHOWN)),
+        set in prop::collection::btree_map("[A-Z]{1,3}", prop::option::of(near::text(&SHOWN)), 0..3),
+        clear: bool,
+    ) {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if let Some(directory) = directory {
+            command.current_dir(directory);
+        }
+        if clear {
+            command.env_clear();
+        }
+        for (name, value) in set {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        // What has a NUL in it is never started.
+        let has_nul = format!("{command:?}").contains("nul byte");
+        prop_assert!(has_nul || is_env_cleared(&command) == clear, "{:?}", command);
+    }
 }

@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
+/// As deep as JSON is read: what is nested deeper would end the thread that drops it.
+const DEEPEST: usize = 128;
+
 /// A list or mapping that has not ended, and the number of its anchor.
 enum Open {
     List(Vec<Value>, usize),
@@ -19,6 +22,9 @@ enum Open {
 pub(super) fn parse(text: &str) -> Result<Value, String> {
     let (mut open, mut anchors) = (Vec::new(), HashMap::new());
     for event in Parser::new_from_str(text) {
+        if open.len() == DEEPEST {
+            return Err("it is nested too deeply".to_owned());
+        }
         let (value, anchor) = match event.map_err(|e| e.to_string())?.0 {
             Event::SequenceStart(anchor, _) => {
                 open.push(Open::List(Vec::new(), anchor));
@@ -80,6 +86,8 @@ fn number(text: &str) -> Option<Number> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
@@ -139,5 +147,46 @@ services:
                 ["matchLabels"],
             job["spec"]["template"]["metadata"]["labels"]
         );
+    }
+
+    const FILE: &str = "services:\n  db:\n    environment: {A: 1e3, B: 'yes', C: 1.5, D: null}\n    ports:\n    - published: \
+        5432\n      target: 6379\n    labels: &id001\n      a: b$$c\n  web:\n    labels: *id001\n    command: |\n      two\n      lines\n";
+
+    /// What is the same in JSON and in YAML.
+    fn json() -> impl Strategy<Value = Value> {
+        let text = || "[ -~é]{0,8}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::from),
+            text().prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 40, 5, move |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array);
+            let mapping = prop::collection::vec((text(), inner), 0..5);
+            prop_oneof![list, mapping.prop_map(|all| Value::Object(all.into_iter().collect()))]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_is_read_as_what_it_is(json in json()) {
+            prop_assert_eq!(parse(&json.to_string()), Ok(json));
+        }
+
+        #[test]
+        fn no_file_is_too_odd(text in near::text(&[FILE, "{a: [1, {b: c}], d: ~}", "? x\n: y\n--- !!str\n...\n"])) {
+            let _ = parse(&text);
+        }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for piece in ["[", "{a: ", "- ", "? "] {
+            assert!(parse(&piece.repeat(100_000)).is_err(), "{piece}");
+        }
+        let lists = |deep| format!("{}1{}", "[".repeat(deep), "]".repeat(deep));
+        assert_eq!(parse(&lists(DEEPEST)).unwrap_err(), "it is nested too deeply");
+        assert!(parse(&lists(DEEPEST - 1)).is_ok());
     }
 }

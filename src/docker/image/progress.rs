@@ -134,8 +134,9 @@ impl Teller {
         self.layers.insert(id.clone(), layer);
         self.progress.layers = self.layers.len();
         self.progress.layers_done = self.layers.values().filter(|layer| layer.done).count();
-        self.progress.bytes = self.layers.values().map(|layer| layer.bytes).sum();
-        self.progress.bytes_done = self.layers.values().map(|layer| layer.fetched).sum();
+        let sum = |of: fn(&Layer) -> u64| self.layers.values().map(of).fold(0, u64::saturating_add);
+        self.progress.bytes = sum(|layer| layer.bytes);
+        self.progress.bytes_done = sum(|layer| layer.fetched);
         true
     }
 }
@@ -149,7 +150,9 @@ fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near;
     use bollard::models::ProgressDetail;
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     use parking_lot::Mutex;
@@ -202,5 +205,44 @@ mod tests {
         );
         assert_eq!(heard[0].image, "redis:7");
         assert_eq!(teller.so_far(), "Pulling redis:7… 2 of 2 layers, 2.0 of 2.0 MB ");
+    }
+
+    #[test]
+    fn layers_that_are_said_to_be_too_large_are_as_large_as_can_be() {
+        let mut teller = Teller::new("redis:7", None);
+        teller.style = None;
+        for id in ["a", "b", "c"] {
+            teller.hear(&told(id, "Downloading", Some((i64::MAX, i64::MAX))));
+        }
+        assert_eq!((teller.progress.bytes_done, teller.progress.bytes), (u64::MAX, u64::MAX));
+    }
+
+    const SAID: [&str; 5] =
+        ["Pulling fs layer", "Downloading", "Extracting", "Download complete", "Pull complete"];
+
+    fn anything_told() -> impl Strategy<Value = CreateImageInfo> {
+        let id = prop::option::of(prop_oneof![Just("a".to_owned()), Just("b".to_owned()), any::<String>()]);
+        let status = prop_oneof![prop::sample::select(&SAID[..]).prop_map(str::to_owned), near::text(&SAID)];
+        let bytes = any::<Option<(Option<i64>, Option<i64>)>>();
+        (id, prop::option::of(status), bytes).prop_map(|(id, status, bytes)| CreateImageInfo {
+            id,
+            status,
+            progress_detail: bytes.map(|(current, total)| ProgressDetail { current, total }),
+            ..Default::default()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_engine_says_too_much(told in prop::collection::vec(anything_told(), 0..30)) {
+            let mut teller = Teller::new("redis:7", None);
+            teller.style = None;
+            for told in &told {
+                teller.hear(told);
+                let PullProgress { layers, layers_done, bytes, bytes_done, .. } = teller.progress;
+                prop_assert!(layers_done <= layers && bytes_done <= bytes, "{:?}", teller.progress);
+                prop_assert!(teller.so_far().starts_with("Pulling redis:7… "));
+            }
+        }
     }
 }

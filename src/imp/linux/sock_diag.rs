@@ -112,7 +112,7 @@ fn receive(mut socket: &Socket, transport: Type, found: &mut Vec<PortSocket>) ->
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR if message.len() >= 4 => {
                     let negated = i32::from_ne_bytes(*message.first_chunk().expect("4 bytes"));
-                    return Err(io::Error::from_raw_os_error(-negated));
+                    return Err(io::Error::from_raw_os_error(negated.wrapping_neg()));
                 }
                 SOCK_DIAG_BY_FAMILY if message.len() >= MESSAGE => found.push(parse(message, transport)),
                 _ => {}
@@ -168,3 +168,6 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
+
+#[cfg(test)]
+mod tests;

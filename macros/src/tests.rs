@@ -4,6 +4,7 @@
 
 use expect_test::{Expect, expect};
 use proc_macro2::TokenStream;
+use proptest::prelude::*;
 use quote::quote;
 
 fn check(arguments: TokenStream, item: &TokenStream, expected: &Expect) {
@@ -275,4 +276,104 @@ fn a_mistake_leaves_the_function_without_its_test() {
             }
         "#]],
     );
+}
+
+/// Tokens as they stand in attributes and functions, in any order.
+fn odd(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        9 => prop::sample::select(pieces).prop_map(str::to_owned),
+        1 => "[ -~]{0,6}",
+        1 => any::<i128>().prop_map(|number| number.to_string()),
+    ];
+    prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.join(" "))
+}
+
+const ARGUMENTS: [&str; 32] = [
+    "1",
+    "2",
+    "0",
+    "3,",
+    "65536",
+    "1u8",
+    "http",
+    "grpc",
+    "http,",
+    ":",
+    ": udp",
+    ": both,",
+    ": tcp",
+    "=",
+    ",",
+    "_",
+    "self",
+    "r#fn",
+    "block = true,",
+    "block",
+    "range = 1..=2,",
+    "range = ,",
+    "host = \"any\",",
+    "host = \"::1\"",
+    "host = \"é\"",
+    "prefer = 7777,",
+    "crate = a::b,",
+    "crate = ,",
+    "rnage = 1",
+    "(1)",
+    "'a",
+    "\"http\"",
+];
+
+const PARAMETERS: [&str; 16] = [
+    "http: HeldPort",
+    "grpc: TcpListener,",
+    "#[ports] p: [HeldPort; 2],",
+    "#[ports]",
+    "#[case] n: u32,",
+    "self,",
+    "&self",
+    "mut a: B,",
+    "[a, b]: [HeldPort; 2],",
+    "(a, b): (HeldPort, HeldListener),",
+    "_: HeldPort,",
+    "a: impl Copy,",
+    "...",
+    "p: Vec<HeldPort>,",
+    ",",
+    "a: &'a B",
+];
+
+const FUNCTIONS: [&str; 8] = [
+    "#[test]",
+    "#[should_panic]",
+    "#[should_panic(expected = \"so\")]",
+    "pub",
+    "async",
+    "unsafe extern \"C\"",
+    "const",
+    "#[tokio::test]",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn whatever_is_written_becomes_code_or_a_compile_error(
+        arguments in odd(&ARGUMENTS), parameters in odd(&PARAMETERS), function in odd(&FUNCTIONS),
+    ) {
+        let tokens = |text: &str| text.parse::<TokenStream>();
+        let Ok(arguments) = tokens(&arguments) else { return Ok(()) };
+        let items = [
+            format!("{function} fn test({parameters}) {{}}"), "#[test] fn test(http: HeldPort, grpc: HeldPort) {}".to_owned(),
+            parameters,
+        ];
+        for item in items {
+            let Ok(item) = tokens(&item) else { continue };
+            let expanded = crate::expand(arguments.clone(), &item);
+            let text = expanded.to_string();
+            if syn::parse2::<syn::ItemFn>(item).is_ok() {
+                prop_assert!(syn::parse2::<syn::File>(expanded).is_ok(), "{}", text);
+            }
+            prop_assert!(text.contains("acquire") || text.contains("compile_error"), "{}", text);
+        }
+    }
 }

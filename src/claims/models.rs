@@ -88,3 +88,56 @@ fn searches_that_wrap_find_both_numbers() {
         assert_eq!(find(&shared), None, "the range is full");
     });
 }
+
+#[test]
+fn of_three_claims_of_a_number_that_is_given_back_one_succeeds() {
+    loom::model(|| {
+        let bitmap = Arc::new(Bitmap::new(BITS));
+        assert!(bitmap.take(7));
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let bitmap = Arc::clone(&bitmap);
+                thread::spawn(move || bitmap.take(7))
+            })
+            .collect();
+        bitmap.give_back(7);
+        let mine = bitmap.take(7);
+        let theirs = others.into_iter().map(|other| usize::from(other.join().unwrap())).sum::<usize>();
+        assert_eq!(usize::from(mine) + theirs, 1, "exactly one of the three has it");
+    });
+}
+
+/// What two searches at once do with the cursor that they share: where each began.
+fn two_searches(cursor: &Arc<Cursor>, pass: [usize; 2]) -> [u64; 2] {
+    let search = |cursor: &Cursor, count| {
+        let place = cursor.walk(100, 1).next().expect("a place");
+        cursor.pass(&place, count);
+        place.position
+    };
+    let other = {
+        let cursor = Arc::clone(cursor);
+        thread::spawn(move || search(&cursor, pass[0]))
+    };
+    let mine = search(cursor, pass[1]);
+    [other.join().unwrap(), mine]
+}
+
+#[test]
+fn searches_at_once_begin_at_places_of_their_own() {
+    loom::model(|| {
+        let [other, mine] = two_searches(&Arc::new(Cursor::new(0)), [0, 0]);
+        assert_ne!(other, mine);
+    });
+}
+
+#[test]
+fn the_cursor_is_behind_what_each_search_has_found() {
+    loom::model(|| {
+        let (cursor, found) = (Arc::new(Cursor::new(0)), [9, 3]);
+        let began = two_searches(&cursor, found);
+        let next = cursor.walk(100, 1).next().expect("a place").position;
+        for (began, found) in began.into_iter().zip(found) {
+            assert!(next >= began + found as u64, "back at {next}, and {found} from {began} on were found");
+        }
+    });
+}

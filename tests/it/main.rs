@@ -32,6 +32,7 @@ mod protocols;
 mod ready;
 mod release_first;
 mod request;
+mod state_machine;
 mod stats;
 mod sticky;
 mod tidy;

@@ -89,7 +89,8 @@
 //! # Races that remain
 //!
 //! While a port is lent and nobody listens yet, a program that asks for *this very number* with SO_REUSEADDR can
-//! bind it. `bind(0)`, outgoing connections and programs without the option cannot. [`HeldPort::wait_borrowed`]
+//! bind it; with SO_REUSEPORT alone too, once one of the same user that set both has come and gone. `bind(0)`, outgoing
+//! connections and programs without these options cannot. [`HeldPort::wait_borrowed`]
 //! looks at who listens: a stranger is [`Error::Stolen`], with its pid and name.
 //!
 //! A UDP number that is lent is free until its server binds it: both sides would need SO_REUSEADDR, which few set, and

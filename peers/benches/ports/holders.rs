@@ -11,10 +11,10 @@ use heldport_peers::figures::Row;
 use heldport_peers::raw::{self, FREE, Numbers};
 use heldport_peers::worker::{self, Worker};
 
-use crate::crowd::{self, CROWDED, every, first_of};
 use crate::effort::Effort;
 use crate::many::room;
 use crate::turns::{Contender, median, take_turns};
+use heldport_peers::crowd::{self, CROWDED, every, first_of};
 
 pub(crate) const LISTENER: &str = "listener";
 pub(crate) const ASKER: &str = "asker";

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::MetadataExt;
@@ -101,12 +102,30 @@ fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
 
 /// Their files' numbers and inodes.
 fn socket_files(pid: u32) -> impl Iterator<Item = (RawFd, u64)> {
-    fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let link = fs::read_link(&path).ok()?;
-        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
-        Some((path.file_name()?.to_str()?.parse().ok()?, inode))
+    let is_own = pid == std::process::id();
+    let files = numbers_in(format!("/proc/{pid}/fd")).into_iter().flatten();
+    files.filter_map(move |file| {
+        let file = RawFd::try_from(file).ok()?;
+        Some((file, if is_own { inode_of_own(file) } else { inode_by_link(pid, file) }?))
     })
+}
+
+fn inode_by_link(pid: u32, file: RawFd) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/{pid}/fd/{file}")).ok()?;
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The same of this process, in a twentieth of the time: of thousands of held ports it would use up all that an error has.
+#[allow(clippy::useless_conversion, reason = "an inode's number has 32 bits elsewhere")]
+fn inode_of_own(file: RawFd) -> Option<u64> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: fstat writes to memory of its own type, or fails, as it does if the file was closed meanwhile.
+    if unsafe { libc::fstat(file, stat.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: it has been written.
+    let stat = unsafe { stat.assume_init() };
+    (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then(|| stat.st_ino.into())
 }
 
 /// Shuts those of these sockets that this process has open, so that whoever serves them finds them at their end.

@@ -7,10 +7,10 @@ use heldport_peers::figures::{Axis, Curve};
 use heldport_peers::raw::{self, Numbers};
 
 use super::{line, micros, rounded};
-use crate::crowd::{self, CROWDED, every, first_of};
 use crate::effort::Effort;
 use crate::many::room;
 use crate::turns::{batch, medians};
+use heldport_peers::crowd::{self, CROWDED, every, first_of};
 
 /// Of so many numbers one is free, evenly spread.
 const STRIDES: [u16; 9] = [1, 2, 3, 4, 5, 10, 20, 50, 100];

@@ -1,3 +1,5 @@
+use std::os::fd::AsRawFd;
+
 use super::*;
 use crate::near;
 use proptest::prelude::*;
@@ -94,4 +96,17 @@ proptest! {
             prop_assert!(stat.starts_with(&origin.pid.to_string()) || stat.starts_with(['+', '0']));
         }
     }
+}
+
+#[test]
+fn sockets_of_this_process_are_those_that_its_links_tell() {
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let file = fs::File::open("/proc/self/stat").unwrap();
+    for socket in [tcp.as_raw_fd(), unix.as_raw_fd()] {
+        let own = inode_of_own(socket);
+        assert!(own.is_some() && own == inode_by_link(std::process::id(), socket), "{own:?}");
+    }
+    assert_eq!(inode_of_own(file.as_raw_fd()), None);
+    assert_eq!(inode_of_own(RawFd::MAX), None);
 }

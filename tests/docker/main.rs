@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.split_first() {
         Some((first, args)) if first == worker::ROLE => roles::play(args),
-        Some((first, _)) if first == alone::PROXY => roles::end(&args, alone::proxy(&args)),
+        Some((first, _)) if first == alone::PROXY => harness::end(&args, alone::proxy(&args)),
         _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::harness::{Outcome, run};
+use crate::harness::{Outcome, end, run};
 use crate::{
     alone, asked, client, compose, connect, crowd, discovery, elsewhere, images, kills, leased, messages,
     mistaken, networks, podman, released, review, smoke, stacks, sweep, thief, thieves, unprivileged,
@@ -13,17 +13,6 @@ use crate::{
 pub(crate) fn play(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     end(&args, act(&args))
-}
-
-/// How this process ends that was to do something.
-pub(crate) fn end(args: &[impl std::fmt::Debug], done: Outcome) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{args:?}: {e:?}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn act(args: &[&str]) -> Outcome {

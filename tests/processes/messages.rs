@@ -27,7 +27,7 @@ use crate::worker::{Worker, role, role_in_shell, say};
 use crate::{Outcome, test, test_that_needs};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut tests = vec![
+    Vec::from([
         test("message_of_a_busy_port", busy_port),
         test("message_of_a_stolen_port", || run(stolen_port)),
         test("message_of_a_range_that_is_full", range_full),
@@ -35,10 +35,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("message_of_a_child_that_exits_early", || run(exits_early)),
         test("message_of_a_child_that_is_never_ready", || run(never_ready)),
         test_that_needs("root", "message_of_a_state_directory_of_another", state_directory),
-    ];
-    #[cfg(feature = "file-leases")]
-    tests.push(test("message_of_a_lost_lease", lost_lease));
-    tests
+        #[cfg(feature = "file-leases")]
+        test("message_of_a_lost_lease", lost_lease),
+    ])
 }
 
 /// What this binary does as another process of these tests.

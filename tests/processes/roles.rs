@@ -19,8 +19,9 @@ use crate::redis_leases;
 use crate::support::*;
 pub(crate) use crate::worker::{hear, say, stay};
 use crate::{
-    Outcome, activation, clusters, events, kernel, lanes, limits, lives, messages, node_ends, node_programs,
-    nodes, orphans, preferences, progress, ready, real_programs, refusals, thief, thieves, udp, watchdogs,
+    Outcome, activation, clusters, events, harness, kernel, lanes, limits, lives, messages, node_ends,
+    node_programs, nodes, orphans, preferences, progress, ready, real_programs, refusals, thief, thieves,
+    udp, watchdogs,
 };
 
 /// The longest that a role goes on by itself: none outlives a test that lost it.
@@ -34,13 +35,7 @@ const GAP: Duration = Duration::from_millis(5);
 
 pub(crate) fn play(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match act(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{args:?}: {e:?}");
-            ExitCode::FAILURE
-        }
-    }
+    harness::end(&args, act(&args))
 }
 
 fn act(args: &[&str]) -> Outcome {

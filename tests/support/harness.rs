@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::process::ExitCode;
+
 use libtest_mimic::Trial;
 
 /// What a test here returns: `?` on everything.
@@ -23,4 +25,15 @@ pub(crate) fn test_that_needs(
 /// Runs it as `#[tokio::test]` would.
 pub(crate) fn run<F: Future<Output = Outcome>>(test: impl FnOnce() -> F) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(test())
+}
+
+/// How a process ends that was to play a role.
+pub(crate) fn end(args: &[impl std::fmt::Debug], done: Outcome) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{args:?}: {e:?}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -73,6 +73,53 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Examples
+//!
+//! Several, all or none:
+//!
+//! ```
+//! let [http, raft] = heldport::PortAllocator::global().acquire_array()?;
+//! # Ok::<(), heldport::Error>(())
+//! ```
+//!
+//! A server of this process that is restarted, on a number that is never free:
+//!
+//! ```
+//! let port = heldport::HeldPort::acquire()?;
+//! for _life in 0..3 {
+//!     let listener = port.listen()?; // a new listener over the hold, which stays
+//!     std::net::TcpStream::connect(listener.local_addr()?)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! TCP and UDP on one number:
+//!
+//! ```
+//! use heldport::{PortAllocator, Protocol};
+//!
+//! let port = PortAllocator::builder().protocol(Protocol::TcpAndUdp).build()?.acquire()?;
+//! let (http, quic) = (port.listen()?, port.into_udp_socket()?);
+//! assert_eq!(http.local_addr()?.port(), quic.local_addr()?.port());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A program, ready when it is awaited, ended with its value:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> heldport::Result<()> {
+//! use heldport::{ProgramSpec, TestNode};
+//!
+//! let redis = ProgramSpec::new("redis-server").args(["--port", "{port}"]);
+//! let mut redis = TestNode::builder().with_auto_port().program(redis).await?;
+//! redis.restart().await?; // on its number
+//! # Ok(()) }
+//! ```
+//!
+//! For a service of your own there is a file in `examples/`; longer answers are in [`guide`]: `choosing` a port, `systems`
+//! of several servers, `sharing` numbers, and coming from `testcontainers`.
+//!
 //! # How it works
 //!
 //! A socket that is bound, without SO_REUSEADDR, and does not listen refuses every other bind on its number, and

@@ -87,6 +87,14 @@ impl PortAllocatorBuilder {
     }
 
     /// Leaves these numbers alone, beside those of earlier calls.
+    ///
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// let allocator = PortAllocator::builder().range(22_000..=22_099).exclude([22_042]).exclude(22_090..=22_099).build()?;
+    /// assert_ne!(allocator.acquire()?.port(), 22_042);
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
     pub fn exclude(self, ports: impl IntoIterator<Item = u16>) -> Self {
         self.requesting(|request| request.add_excluded(ports))
     }
@@ -120,6 +128,14 @@ impl PortAllocatorBuilder {
 
     /// How many numbers an acquisition tries at most, 1 or more; of several together, how many places that have room
     /// for them. Default: every number of the request once; where the kernel picks, 100.
+    ///
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// // A person waits: 7777 or one of the nine behind it, or an error that says who has them.
+    /// let allocator = PortAllocator::builder().prefer(7777).attempts(10).build()?;
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
     pub fn attempts(mut self, attempts: usize) -> Self {
         if attempts == 0 {
             self.note(invalid("attempts", "without an attempt there is no port: give 1 or more"));
@@ -133,6 +149,14 @@ impl PortAllocatorBuilder {
     ///
     /// 0.0.0.0 or `::` holds that one family; for both use [`any_host`](Self::any_host). With an address that the
     /// machine does not have every acquisition is [`Error::InvalidSetting`].
+    ///
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// let port = PortAllocator::builder().host([127, 0, 0, 1]).build()?.acquire()?; // not `::1`: one file for a port
+    /// assert_eq!(port.addrs(), [port.addr()]);
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
     pub fn host(mut self, ip: impl Into<IpAddr>) -> Self {
         let ip: IpAddr = ip.into();
         // The system shows `::ffff:127.0.0.1` as the address of IPv4 that it is.
@@ -178,6 +202,14 @@ impl PortAllocatorBuilder {
     }
 
     /// Which part of each range to try first, and where in it to start. Default: [`Lane::Auto`].
+    ///
+    /// ```
+    /// use heldport::{Lane, PortAllocator};
+    ///
+    /// // The third of four programs that share a machine, and have no other way to know of each other.
+    /// let allocator = PortAllocator::builder().lane(Lane::Fixed { index: 2, of: 4 }).build()?;
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
     pub fn lane(mut self, lane: Lane) -> Self {
         if let Lane::Fixed { index, of } = lane {
             if index >= of {
@@ -202,6 +234,15 @@ impl PortAllocatorBuilder {
     ///
     /// For programs that bind without SO_REUSEADDR, and to see on Linux what happens elsewhere. Anyone may take
     /// the number between `lend` and the server's bind.
+    ///
+    /// ```
+    /// use heldport::PortAllocator;
+    ///
+    /// let port = PortAllocator::builder().release_first(true).build()?.acquire()?;
+    /// port.lend()?; // closed: any program may bind it now, without SO_REUSEADDR too
+    /// port.reclaim()?;
+    /// # Ok::<(), heldport::Error>(())
+    /// ```
     pub fn release_first(mut self, release_first: bool) -> Self {
         self.config.release_first = release_first;
         self

@@ -73,8 +73,8 @@ impl There {
 
 /// Counts its lives, and shows them by HTTP on its port 80.
 pub(crate) fn web(image: &str) -> ContainerSpec {
-    // A program that is the first one ends by SIGTERM only if it says so.
-    let script = "trap exit TERM; echo life >>lives; echo serving; httpd -f -p 80 & wait";
+    // A program that is the first one ends by SIGTERM only if it says so. httpd returns when it listens.
+    let script = "trap exit TERM; echo life >>lives; httpd -p 80 && echo serving; sleep 3600 & wait";
     ContainerSpec::new(image).cmd(["sh", "-c", script])
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio, exit};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
@@ -148,6 +149,39 @@ pub fn hear() -> Receiver<String> {
         exit(0);
     });
     lines
+}
+
+/// From the word to go until all start, so that all have heard it.
+const HEAD_START: Duration = Duration::from_millis(20);
+
+/// Has all of these, each of which is in [`wait_for_start`], start at one moment, or one after the other over `spread`.
+/// What each answers then, in their order.
+///
+/// # Errors
+/// If one has ended.
+pub fn start_together(workers: &mut [&mut Worker], spread: Duration) -> Result<Vec<String>> {
+    for worker in workers.iter_mut() {
+        ensure!(worker.answer()? == "ready");
+    }
+    let each = spread / u32::try_from(workers.len().max(1))?;
+    let mut go = SystemTime::now().duration_since(UNIX_EPOCH)? + HEAD_START;
+    for worker in workers.iter_mut() {
+        worker.tell(go.as_nanos())?;
+        go += each;
+    }
+    workers.iter_mut().map(|worker| worker.answer()).collect()
+}
+
+/// Says that this process is ready, and waits for the moment that [`start_together`] has chosen.
+///
+/// # Errors
+/// If the other process says something else.
+pub fn wait_for_start(lines: &Receiver<String>) -> Result<()> {
+    say("ready");
+    let go = UNIX_EPOCH + Duration::from_nanos(lines.recv()?.parse()?);
+    // If it is past already, this process is late and starts at once.
+    thread::sleep(go.duration_since(SystemTime::now()).unwrap_or_default());
+    Ok(())
 }
 
 /// Keeps all that this process has until the one that started it ends it. Needs [`hear`].

@@ -2,21 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use heldport::PortAllocator;
 use heldport_peers::raw::{self, FREE, Numbers};
 use heldport_peers::worker::Worker;
 use heldport_peers::{peers, worker};
 
-use crate::server::now;
-
 pub(crate) const FIRST: &str = "first at once";
-
-/// From the word to go until all start, so that all have heard it.
-const HEAD_START: Duration = Duration::from_millis(20);
 
 /// Who acquires, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,14 +95,7 @@ impl Crowd {
 }
 
 fn together(workers: &mut [&mut Worker]) -> Result<Vec<Report>> {
-    for worker in workers.iter_mut() {
-        ensure!(worker.answer()? == "ready");
-    }
-    let go = now()? + u64::try_from(HEAD_START.as_nanos())?;
-    for worker in workers.iter_mut() {
-        worker.tell(go)?;
-    }
-    workers.iter_mut().map(|worker| Report::parse(&worker.answer()?)).collect()
+    worker::start_together(workers, Duration::ZERO)?.iter().map(|report| Report::parse(report)).collect()
 }
 
 impl Report {
@@ -138,13 +125,7 @@ pub(crate) fn play() -> Result<()> {
     let (who, slot, count, ports): (_, u16, u16, usize) =
         (arg()?, arg()?.parse()?, arg()?.parse()?, arg()?.parse()?);
     let legs = args.map(|ip| ip.parse()).collect::<Result<Vec<IpAddr>, _>>()?;
-    let wait = || -> Result<()> {
-        worker::say("ready");
-        let go = UNIX_EPOCH + Duration::from_nanos(lines.recv()?.parse()?);
-        // If it is past already, this process is late and starts at once.
-        thread::sleep(go.duration_since(SystemTime::now()).unwrap_or_default());
-        Ok(())
-    };
+    let wait = || worker::wait_for_start(&lines);
     match &*who {
         "raw" => {
             let share = u16::try_from(FREE.len())? / count;

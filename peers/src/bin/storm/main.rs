@@ -14,9 +14,9 @@ mod process;
 mod tally;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use heldport_peers::peers::Peer;
 use heldport_peers::worker::{self, Worker};
@@ -28,9 +28,6 @@ use tally::Tally;
 
 /// The longest that a storm may take, with all its peers.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// From the word to go until all start, so that all have heard it.
-const HEAD_START: Duration = Duration::from_millis(20);
 
 fn main() -> Result<ExitCode> {
     if worker::role().as_deref() == Some(process::ROLE) {
@@ -67,13 +64,6 @@ fn round(peer: &Peer, args: &Args) -> Result<Vec<Report>> {
     let role_args = [peer.name.to_owned(), args.ports.to_string(), args.pause_ms.as_millis().to_string()];
     let start = |_| Worker::spawn(process::ROLE, &role_args);
     let mut workers: Vec<Worker> = (0..args.processes).map(start).collect::<Result<_>>()?;
-    for worker in &mut workers {
-        ensure!(worker.answer()? == "ready");
-    }
-    let mut go = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)? + HEAD_START;
-    for worker in &mut workers {
-        worker.tell(go.as_micros())?;
-        go += args.spread_ms / args.processes;
-    }
-    workers.iter_mut().map(|worker| worker.answer()?.parse()).collect()
+    let reports = worker::start_together(&mut workers.iter_mut().collect::<Vec<_>>(), args.spread_ms)?;
+    reports.iter().map(|report| report.parse()).collect()
 }

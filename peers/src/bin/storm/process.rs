@@ -4,9 +4,8 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::str::FromStr;
-use std::sync::mpsc::Receiver;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use heldport_peers::peers::{self, Peer};
@@ -34,18 +33,10 @@ pub(crate) fn play() -> Result<()> {
     let mut arg = || args.next().context("a role's argument is missing");
     let (name, ports, pause) = (arg()?, arg()?.parse()?, Duration::from_millis(arg()?.parse()?));
     let peer = peers::ALL.iter().find(|peer| peer.name == name).context("no such peer")?;
-    worker::say("ready");
-    wait_for_all(&lines)?;
+    worker::wait_for_start(&lines)?;
     let (report, _kept) = take_part(peer, ports, pause);
     worker::say(report);
     worker::stay()
-}
-
-fn wait_for_all(lines: &Receiver<String>) -> Result<()> {
-    let go = SystemTime::UNIX_EPOCH + Duration::from_micros(lines.recv()?.parse()?);
-    // If it is past already, this process is late and starts at once.
-    thread::sleep(go.duration_since(SystemTime::now()).unwrap_or_default());
-    Ok(())
 }
 
 /// The numbers and their listeners are given back too, to be kept.
